@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The only place that names OTLP's types: between the wire and the nouns of `model`.
+//!
+//! [`span`] and [`log`] turn received spans and log records into records with resolved identities and semantic
+//! conventions, old and new; [`sidecar`] and [`transition`] are the sidecar's own telemetry, encoded and decoded side by
+//! side so that the two cannot drift apart. No transport here: whoever sends or receives brings tonic or HTTP.
+
+pub mod log;
+pub mod span;
+
+pub use log::LogRecord;
+pub use opentelemetry_proto::tonic as proto;
+pub use span::{Peer, SpanEvent, SpanKind, SpanRecord, SpanStatus, Value};

@@ -1,0 +1,21 @@
+//! What one accepted OTLP request held, decoded once and shared by everyone behind the receiver.
+
+use tripline_model::{BreakerTransition, SidecarReport, Timestamp};
+use tripline_otlp::{LogRecord, SpanRecord};
+
+/// The content of one accepted request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Where the journal holds it; positions grow by one and are never reused. 0 when there is no journal.
+    pub position: u64,
+    /// When it was received, by the collector's clock.
+    pub received_at: Timestamp,
+    /// Sidecar reports, repeats already taken out.
+    pub reports: Vec<SidecarReport>,
+    /// Breaker transitions, repeats already taken out.
+    pub transitions: Vec<BreakerTransition>,
+    /// Spans.
+    pub spans: Vec<SpanRecord>,
+    /// Log records; those that carry transitions are in here, too.
+    pub logs: Vec<LogRecord>,
+}
