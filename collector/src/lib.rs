@@ -5,4 +5,5 @@
 //! `export` (second endpoints). `http` answers from the view that `live` publishes and from `history`.
 
 pub mod batch;
+pub mod clock;
 pub mod live;
