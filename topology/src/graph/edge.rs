@@ -1,0 +1,147 @@
+//! One edge: its tallies by reporter and its breakers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tripline_model::{BreakerState, EdgeCounts, EdgeKey, EdgeWindow, NodeKind, Reporter, Timestamp, TransitionReason};
+
+use super::tally::{Sum, Tally};
+
+/// A breaker whose sidecar has not told its state for this long is taken for gone with its sidecar.
+const BREAKER_SILENT: Duration = Duration::from_secs(30);
+
+/// What is known of one breaker of one sidecar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakerInfo {
+    /// Stable name within its sidecar.
+    pub breaker: String,
+    /// The sidecar's process.
+    pub client_instance: String,
+    /// The route it guards; empty for all.
+    pub route: String,
+    /// The endpoint it guards; empty for the whole service.
+    pub endpoint: String,
+    /// Its state.
+    pub state: BreakerState,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it tripped since its sidecar started.
+    pub trips: u64,
+    /// Why it last changed; none when only its state was reported.
+    pub last_reason: Option<TransitionReason>,
+}
+
+/// Everything that is kept of one edge.
+#[derive(Debug, Clone)]
+pub struct EdgeState {
+    tallies: [Tally; 3],
+    breakers: BTreeMap<(String, String), (BreakerInfo, Timestamp)>,
+    /// When something was last heard of it.
+    pub last_seen: Timestamp,
+    /// Whether every connection of the latest window was mutually authenticated.
+    pub secured: bool,
+}
+
+const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
+
+const fn slot(reporter: Reporter) -> usize {
+    match reporter {
+        Reporter::Client => 0,
+        Reporter::Server => 1,
+        Reporter::Spans => 2,
+    }
+}
+
+impl EdgeState {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { tallies: Default::default(), breakers: BTreeMap::new(), last_seen: now, secured: false }
+    }
+
+    pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
+        self.tallies[slot(window.reporter)].count(window);
+        self.secured = window.secured;
+        self.last_seen = self.last_seen.max(now);
+    }
+
+    pub(super) fn note_breaker(&mut self, mut breaker: BreakerInfo, room: usize, now: Timestamp) -> bool {
+        let key = (breaker.client_instance.clone(), breaker.breaker.clone());
+        match self.breakers.get(&key) {
+            // A status says nothing of the reason, and a late one must not undo a newer transition.
+            Some((known, _)) if known.since > breaker.since => return true,
+            Some((known, _)) if known.state == breaker.state && breaker.last_reason.is_none() => {
+                breaker.last_reason = known.last_reason;
+            }
+            None if self.breakers.len() >= room => return false,
+            _ => {}
+        }
+        self.breakers.insert(key, (breaker, now));
+        self.last_seen = self.last_seen.max(now);
+        true
+    }
+
+    pub(super) fn thin_out(&mut self, now: Timestamp) {
+        self.tallies.iter_mut().for_each(|tally| tally.thin_out(now));
+        self.breakers.retain(|_, (_, heard)| now.since(*heard) <= BREAKER_SILENT);
+    }
+
+    /// Every breaker on the edge.
+    pub fn breakers(&self) -> impl Iterator<Item = &BreakerInfo> {
+        self.breakers.values().map(|(breaker, _)| breaker)
+    }
+
+    /// The worst state among its breakers; none when it has none.
+    #[must_use]
+    pub fn worst_breaker(&self) -> Option<BreakerState> {
+        self.breakers().map(|breaker| breaker.state).max()
+    }
+
+    /// The best reporter that counted a request in `[from, to)`.
+    #[must_use]
+    pub fn reporter(&self, from: Timestamp, to: Timestamp) -> Option<Reporter> {
+        REPORTERS.into_iter().find(|reporter| self.counts_by(*reporter, from, to).requests > 0)
+    }
+
+    /// What one reporter counted in `[from, to)`, in whole seconds.
+    #[must_use]
+    pub fn sum_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> Sum {
+        self.tallies[slot(reporter)].sum(from, to)
+    }
+
+    /// The counts only.
+    #[must_use]
+    pub fn counts_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> EdgeCounts {
+        self.tallies[slot(reporter)].counts(from, to)
+    }
+
+    /// What the best reporter counted in `[from, to)`.
+    #[must_use]
+    pub fn best(&self, from: Timestamp, to: Timestamp) -> (Reporter, Sum) {
+        let reporter = self.reporter(from, to).unwrap_or(Reporter::Client);
+        (reporter, self.sum_by(reporter, from, to))
+    }
+
+    /// The window `[from, from + length)` of each reporter that counted something.
+    pub(super) fn windows<'a>(
+        &'a self,
+        key: &'a EdgeKey,
+        (client_kind, server_kind): (NodeKind, NodeKind),
+        from: Timestamp,
+        length: Duration,
+    ) -> impl Iterator<Item = EdgeWindow> + 'a {
+        REPORTERS.into_iter().filter_map(move |reporter| {
+            let Sum { counts, latency, self_time } = self.sum_by(reporter, from, from + length);
+            (counts.requests > 0 || counts.attempts > 0).then(|| EdgeWindow {
+                key: key.clone(),
+                reporter,
+                client_kind,
+                server_kind,
+                start: from,
+                length,
+                counts,
+                latency,
+                self_time,
+                secured: self.secured,
+            })
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! The graph as its callers see it.
+
+use proptest::prelude::*;
+use tripline_model::{BreakerState, EdgeCounts, Histogram, Protocol, TransitionReason};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+fn window(client: &str, server: &str, second: u64, requests: u64) -> EdgeWindow {
+    EdgeWindow {
+        key: EdgeKey { client: client.into(), server: server.into(), protocol: Protocol::Http },
+        reporter: Reporter::Client,
+        client_kind: NodeKind::Service,
+        server_kind: NodeKind::Service,
+        start: Timestamp::from_secs(second),
+        length: Duration::from_secs(1),
+        counts: EdgeCounts { requests, attempts: requests, ..EdgeCounts::default() },
+        latency: Histogram::default(),
+        self_time: Histogram::default(),
+        secured: false,
+    }
+}
+
+fn requests(graph: &ServiceGraph, id: &str, seconds: u64) -> u64 {
+    let edge = graph.edge(&id.parse().unwrap()).unwrap();
+    edge.best(NOW - Duration::from_secs(seconds), NOW + Duration::from_secs(1)).1.counts.requests
+}
+
+#[test]
+fn counts_are_exact_over_a_minute_also_after_thinning() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    for second in 0..60 {
+        let at = NOW.as_secs() - 59 + second;
+        assert_eq!(graph.observe(&window("a", "b", at, 7), NOW), Observed::Counted);
+    }
+    graph.tidy(NOW);
+    assert_eq!(requests(&graph, "a>b:http", 60), 420);
+    graph.tidy(NOW + Duration::from_secs(200));
+    assert_eq!(requests(&graph, "a>b:http", 300), 420);
+}
+
+#[test]
+fn the_clients_count_wins_over_the_servers_and_they_are_never_added() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    graph.observe(&window("a", "b", NOW.as_secs(), 10), NOW);
+    graph.observe(&EdgeWindow { reporter: Reporter::Server, ..window("a", "b", NOW.as_secs(), 9) }, NOW);
+    graph.observe(&EdgeWindow { reporter: Reporter::Spans, ..window("a", "b", NOW.as_secs(), 3) }, NOW);
+    assert_eq!(requests(&graph, "a>b:http", 10), 10);
+}
+
+#[test]
+fn impossible_and_misdated_windows_change_nothing() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let mut lie = window("a", "b", NOW.as_secs(), 1);
+    lie.counts.failed = 2;
+    assert_eq!(graph.observe(&lie, NOW), Observed::Implausible);
+    assert_eq!(graph.observe(&window("a", "b", NOW.as_secs() - 3600, 1), NOW), Observed::OutOfTime);
+    assert_eq!(graph.observe(&window("a", "b", NOW.as_secs() + 3600, 1), NOW), Observed::OutOfTime);
+    assert_eq!(graph.nodes().count(), 0);
+}
+
+#[test]
+fn strangers_fold_into_overflow_and_push_nobody_out() {
+    let mut graph = ServiceGraph::new(Limits { nodes: 4, ..Limits::default() });
+    graph.observe(&window("a", "b", NOW.as_secs(), 1), NOW);
+    for stranger in 0..1000 {
+        graph.observe(&window("a", &format!("x{stranger}"), NOW.as_secs(), 1), NOW);
+    }
+    assert!(graph.nodes().count() <= 5);
+    assert_eq!(requests(&graph, "a>b:http", 10), 1);
+    assert_eq!(requests(&graph, "a>__overflow__:http", 10), 998);
+}
+
+#[test]
+fn a_late_status_does_not_undo_a_newer_transition() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let key: EdgeKey = "a>b:http".parse().unwrap();
+    let info = |state, since, reason| BreakerInfo {
+        breaker: "a>b".into(),
+        client_instance: "1".into(),
+        route: String::new(),
+        endpoint: String::new(),
+        state,
+        since,
+        trips: 1,
+        last_reason: reason,
+    };
+    graph.observe_breaker(&key, info(BreakerState::Open, NOW, Some(TransitionReason::FailureRatio)), NOW);
+    graph.observe_breaker(&key, info(BreakerState::Closed, NOW - Duration::from_secs(9), None), NOW);
+    graph.observe_breaker(&key, info(BreakerState::Open, NOW, None), NOW);
+    let edge = graph.edge(&key).unwrap();
+    assert_eq!(edge.worst_breaker(), Some(BreakerState::Open));
+    assert_eq!(edge.breakers().next().unwrap().last_reason, Some(TransitionReason::FailureRatio));
+}
+
+#[test]
+fn silent_edges_and_nodes_go() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    graph.observe(&window("a", "b", NOW.as_secs(), 1), NOW);
+    let before = graph.generation();
+    graph.tidy(NOW + Duration::from_secs(3600));
+    assert_eq!((graph.nodes().count(), graph.edges().count()), (0, 0));
+    assert!(graph.generation() > before);
+}
+
+#[test]
+fn drained_windows_hold_each_request_once() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let mut drained = 0;
+    for second in 0..100 {
+        let at = NOW + Duration::from_secs(second);
+        graph.observe(&window("a", "b", at.as_secs(), 3), at);
+        drained += graph.drain_windows(at).iter().map(|w| w.counts.requests).sum::<u64>();
+    }
+    drained += graph.drain_windows(NOW + Duration::from_secs(200)).iter().map(|w| w.counts.requests).sum::<u64>();
+    assert_eq!(drained, 300);
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_arrival_does_not_matter(mut seconds in prop::collection::vec(0u64..100, 1..60)) {
+        let mut sums = Vec::new();
+        for _ in 0..2 {
+            let mut graph = ServiceGraph::new(Limits::default());
+            for second in &seconds {
+                graph.observe(&window("a", "b", NOW.as_secs() - second, 1 + second), NOW);
+            }
+            graph.tidy(NOW);
+            sums.push((requests(&graph, "a>b:http", 30), requests(&graph, "a>b:http", 60)));
+            seconds.reverse();
+        }
+        prop_assert_eq!(sums[0], sums[1]);
+    }
+}
