@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The mesh configuration: App Mesh documents in, one validated [`Mesh`] out, and from it what one proxy needs.
+//!
+//! The input is AWS App Mesh's own language, the custom resources of `appmesh.k8s.aws/v1beta2` as YAML (or JSON, which
+//! is YAML), read from files without any Kubernetes. The way of a document:
+//!
+//! 1. `yaml`: text -> bounded trees with the line of every node. No aliases, no recursion, one broken document does not
+//!    hide the others.
+//! 2. `schema` + `check`: one table says for every field its shape and whether this program uses, approximates or
+//!    ignores it. One walk over the tree gives every problem, every warning and the compatibility report.
+//! 3. `read`: checked trees -> [`VirtualNode`], [`VirtualService`], [`VirtualRouter`].
+//! 4. `resolve`: names and references across documents: what is missing, double or does not fit together.
+//! 5. [`Mesh::node_config`]: the view of one proxy.
+//!
+//! Nothing here reads a file, a clock or the network. A configuration with one problem is refused as a whole, with all
+//! its problems at once; unknown and unsupported fields are warnings, because documents of real users carry many.
+
+mod document;
+mod endpoint;
+mod mesh;
+mod node_config;
+mod problem;
+mod route;
+
+pub use document::{
+    Backend, Discovery, Provider, RouterRoute, RouterTarget, VirtualNode, VirtualRouter, VirtualService,
+};
+pub use endpoint::{
+    ConnectionPool, DiscoveryKind, Listener, ListenerProtocol, OutlierDetection, PortMapping, Timeouts,
+};
+pub use mesh::{EgressFilter, Loaded, Mesh, Source};
+pub use node_config::{NodeConfig, NodeError, OutboundService, WeightedTarget};
+pub use problem::{FieldUse, Problem, Problems, Support};
+pub use route::{
+    GrpcRetryEvent, HeaderMatch, HttpRetryEvent, Pattern, QueryMatch, RequestHead, RetryPolicy, Route, RouteMatch,
+    TcpRetryEvent, TextMatch,
+};
