@@ -4,9 +4,20 @@
 //! conventions, old and new; [`sidecar`] and [`transition`] are the sidecar's own telemetry, encoded and decoded side by
 //! side so that the two cannot drift apart. No transport here: whoever sends or receives brings tonic or HTTP.
 
+pub mod sidecar;
+pub mod transition;
+
 pub mod log;
 pub mod span;
+
+pub mod names;
+
+mod attribute;
+mod resource;
+mod sampling;
+mod value;
 
 pub use log::LogRecord;
 pub use opentelemetry_proto::tonic as proto;
 pub use span::{Peer, SpanEvent, SpanKind, SpanRecord, SpanStatus, Value};
+pub use value::{MAX_ATTRIBUTES, MAX_DEPTH, MAX_KEY_BYTES, MAX_VALUE_BYTES};
