@@ -1,2 +1,76 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: one entry for everything a developer does, on a machine that has no more than Rust.
+//!
+//! Each sub-command first finds or installs what it needs, and otherwise ends with one sentence that names the command
+//! which installs it. It orchestrates other tools and holds no logic of Tripline itself.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to the person in front of it")]
+
+mod apt;
+mod bench;
+mod build;
+mod command;
+mod lint;
+mod peers;
+mod places;
+mod progress;
+mod test;
+mod ui;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::places::Places;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, runs and checks Tripline", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds everything and runs the demo; arguments go to `tripline demo`
+    Demo {
+        /// Given to `tripline demo` as they are, e.g. --fault payments-db:errors:20s:40s
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Builds the web UI and the binaries `tripline` and `tripline-proxy`
+    Build {
+        /// Optimised binaries, into target/release instead of target/debug
+        #[arg(long)]
+        release: bool,
+    },
+    /// Runs every test; a further argument selects tests by name
+    Test {
+        /// Given to the test runner as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs benchmarks and prints one JSON object a line
+    Bench {
+        /// Which of them; all when left out
+        which: Option<bench::Bench>,
+    },
+    /// Checks format, lints, licences and advisories
+    Lint,
+    /// Compiles the web UI to WebAssembly, for `tripline` to embed
+    Ui {
+        /// Compiles it also when nothing has changed
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let places = Places::find()?;
+    match arguments.task {
+        Task::Demo { arguments } => build::demo(&places, &arguments),
+        Task::Build { release } => build::build(&places, build::Profile::from_flag(release)),
+        Task::Test { arguments } => test::test(&places, &arguments),
+        Task::Bench { which } => bench::bench(&places, which),
+        Task::Lint => lint::lint(&places),
+        Task::Ui { force } => ui::ui(&places, if force { ui::Freshness::Rebuild } else { ui::Freshness::Keep }),
+    }
+}

@@ -1,0 +1,41 @@
+//! Benchmarks: one JSON object a line on stdout, everything else on stderr.
+//!
+//! Only what is listed in [`Bench`] exists; asking for another is a usage error that names these.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::places::Places;
+use crate::ui;
+
+/// The benchmarks that exist.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Bench {
+    /// Sizes of the web UI's files: as they are, as brotli, as gzip
+    Ui,
+}
+
+/// Runs one of them, or all.
+pub(crate) fn bench(places: &Places, which: Option<Bench>) -> Result<()> {
+    let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
+    chosen.into_iter().try_for_each(|one| match one {
+        Bench::Ui => page(places),
+    })
+}
+
+fn page(places: &Places) -> Result<()> {
+    ui::ui(places, ui::Freshness::Keep)?;
+    let manifest = fs::read_to_string(places.ui().join("manifest.json")).context("could not read the UI's manifest")?;
+    let manifest: Value = serde_json::from_str(&manifest).context("the UI's manifest is not JSON")?;
+    for file in manifest["files"].as_array().into_iter().flatten() {
+        println!(
+            "{}",
+            json!({"bench": "ui", "file": file["name"], "bytes": file["bytes"], "brotli_bytes": file["brotli"],
+                   "gzip_bytes": file["gzip"]})
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The real programs that end-to-end tests set Tripline between: a browser, nginx, wrk, Prometheus, Envoy, OpenTelemetry's
+//! Python SDK.
+//!
+//! Debian packages where they are missing; Python packages, pinned in `tests/peers/requirements.txt`, in a virtual
+//! environment of their own under the target folder. What cannot be had is returned, one sentence each, and the tests
+//! that need it fail with the same sentence.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Error, Result};
+
+use crate::places::Places;
+use crate::{apt, command, progress};
+
+/// A program and the Debian package that brings it.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("nginx", "nginx-light"),
+    ("wrk", "wrk"),
+    ("promtool", "prometheus"),
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("systemd-analyze", "systemd"),
+];
+
+/// The pinned Python packages.
+const REQUIREMENTS: &str = "tests/peers/requirements.txt";
+
+/// Gets every peer that it can; returns what is missing.
+pub(crate) fn prepare(places: &Places) -> Vec<Error> {
+    [programs(), python(places)].into_iter().filter_map(Result::err).collect()
+}
+
+fn programs() -> Result<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| command::find(program).is_none()).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::install(&missing, "end-to-end tests")
+}
+
+/// Brings the virtual environment up to date with the requirements.
+fn python(places: &Places) -> Result<()> {
+    let wanted =
+        fs::read_to_string(places.root.join(REQUIREMENTS)).context("could not read the Python requirements")?;
+    let folder = places.cache("python");
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    progress::quiet("installing Python peers for end-to-end tests", || {
+        command::capture(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+            .or_else(|_| {
+                apt::install(&["python3-venv"], "the Python peers of the tests")?;
+                command::capture(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+            })
+            .context("end-to-end tests need Python with venv: run `sudo apt-get install python3-venv`")?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        command::capture(pip.arg(places.root.join(REQUIREMENTS)))
+            .with_context(|| format!("end-to-end tests need the packages of {REQUIREMENTS}: pip must reach PyPI"))?;
+        fs::write(&installed, wanted).context("could not note what was installed")
+    })
+}
