@@ -1,0 +1,354 @@
+//! Own excess: what of a service's excess its own dependencies do not explain, and what share of the entry points' excess goes
+//! away without it.
+//!
+//! For failures. Of the requests that reached service `s` and failed beyond its normal share, `own(s)` started there:
+//! - those its sidecar saw fail with no failed call of their own (exact, when the application passes trace context on);
+//! - of those without such knowledge, and of those that its clients never got an answer to: what is left after the failed calls
+//!   that `s` itself made (shed ones included).
+//!
+//! The rest is shared out among the called, by what `s` saw fail on each edge. Followed callee first over the condensation of
+//! the graph (cycles collapsed), each service gets a *mix*: which suspects its failures come from, in shares that sum to one.
+//! A suspect's score is its share in the mix of the targets: the degraded entry points, or while none is, the
+//! degraded services that no other degraded one calls.
+//!
+//! For latency the same, with seconds of added time instead of failed requests, and self time instead of failed calls.
+//!
+//! Edge cases. A call that a breaker shed counts on the edge, for whoever made the breaker open, never as an answer of the server: the server's mix
+//! comes from what did reach it, earlier in the incident; if nothing ever failed there, the edge itself is the suspect. A
+//! server that answers its other clients well, and whose sidecar does not see the lost requests, is cleared: the edge is the
+//! suspect. A service that was never seen well explains nobody's failures.
+//!
+//! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
+
+use std::collections::BTreeMap;
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use tripline_model::{EdgeKey, ServiceName};
+
+/// Below this much excess (requests, or seconds) there is nothing to share out.
+const NEGLIGIBLE: f64 = 1e-9;
+
+/// Who may have been first: a service, or the way between two.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Suspect {
+    /// The service; of an edge, its server.
+    pub service: ServiceName,
+    /// The edge, when it and not the service is suspected.
+    pub edge: Option<EdgeKey>,
+}
+
+/// What a suspect is suspected of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuspectKind {
+    /// Its own failures.
+    Errors,
+    /// Its own time.
+    Latency,
+    /// The way to it.
+    Network,
+}
+
+impl SuspectKind {
+    /// Its written form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Errors => "errors",
+            Self::Latency => "latency",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// What one edge carried in an incident's span of time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Flow {
+    /// Requests the client made.
+    pub(super) requests: f64,
+    /// Failed ones above the edge's normal share, shed ones included.
+    pub(super) failed: f64,
+    /// Those of them that were not shed: they reached the server, or were lost on the way.
+    pub(super) reached: f64,
+    /// Requests the server's sidecar saw; none without such a sidecar.
+    pub(super) seen: Option<f64>,
+    /// Failures that started at the server, by its sidecar.
+    pub(super) origin: f64,
+    /// Failures that the server passed on, by its sidecar.
+    pub(super) propagated: f64,
+    /// All failures the server answered, by its sidecar.
+    pub(super) answered: f64,
+    /// Seconds of latency above normal, over all requests.
+    pub(super) slower: f64,
+    /// Whether the server ever answered on this edge as it should.
+    pub(super) was_healthy: bool,
+}
+
+/// Flows by edge, and self time above normal by service, in seconds; absent where no sidecar knows it.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    pub(super) edges: BTreeMap<EdgeKey, Flow>,
+    pub(super) self_time: BTreeMap<ServiceName, f64>,
+}
+
+/// A share-out of excess: suspects by score, best first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Shares {
+    pub(super) scores: Vec<(Suspect, f64)>,
+    /// What was shared out: failed requests or seconds at the targets.
+    pub(super) total: f64,
+}
+
+type Mix = BTreeMap<Suspect, f64>;
+
+/// Where one service's excess comes from, before cycles and shares are worked out.
+#[derive(Default)]
+struct Parts {
+    own: f64,
+    /// Calls with their weight, and whether the edge itself is to blame rather than its server.
+    calls: Vec<(EdgeKey, f64, bool)>,
+}
+
+impl Flows {
+    /// Failures that reached `service` beyond normal, over all clients.
+    pub(super) fn reached(&self, service: &ServiceName) -> f64 {
+        self.into_service(service).map(|(_, flow)| flow.reached).sum()
+    }
+
+    /// Failed requests of `service` that started there.
+    pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
+        let reached = self.reached(service);
+        let (mut origin, mut propagated, mut answered) = (0.0, 0.0, 0.0);
+        for (_, flow) in self.into_service(service) {
+            origin += flow.origin;
+            propagated += flow.propagated;
+            answered += flow.answered;
+        }
+        let unknown = (answered - origin - propagated).max(0.0) + (reached - answered).max(0.0);
+        let calls: f64 = self.out_of(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
+        (origin + (unknown - (calls - propagated).max(0.0)).max(0.0)).min(reached)
+    }
+
+    /// Whether lost requests on `key` are the way's fault: the server's sidecar is alive and never saw them, or all it
+    /// did see went well while others are answered as ever.
+    fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
+        let unseen = flow.seen.is_some_and(|seen| seen < 0.5 * (flow.requests - (flow.failed - flow.reached)));
+        let others_well = self.into_service(&key.server).any(|(other, flow)| {
+            other.client != key.client && flow.requests > 0.0 && flow.reached < 0.05 * flow.requests
+        });
+        let nothing_reached = self.reached(&key.server) <= NEGLIGIBLE;
+        nothing_reached || (unseen && others_well && flow.answered <= NEGLIGIBLE)
+    }
+
+    fn into_service<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+        self.edges.iter().filter(move |(key, _)| key.server == *service)
+    }
+
+    fn out_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+        self.edges.iter().filter(move |(key, _)| key.client == *service)
+    }
+
+    /// Shares out the failures of `targets`.
+    pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
+        self.share(targets, |service| {
+            let own = self.own_failures(service);
+            let rest = (self.reached(service) - own).max(0.0);
+            let failed: Vec<(&EdgeKey, &Flow)> =
+                self.out_of(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
+            let total: f64 = failed.iter().map(|(_, flow)| flow.failed).sum();
+            let calls = failed
+                .into_iter()
+                .map(|(key, flow)| (key.clone(), rest * flow.failed / total, self.blames_edge(key, flow)))
+                .collect();
+            // Whatever no call explains stays with the service.
+            Parts { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
+        })
+    }
+
+    /// Shares out the added latency of `targets`.
+    pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
+        self.share(targets, |service| {
+            let calls: Vec<(EdgeKey, f64, bool)> = self
+                .out_of(service)
+                .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
+                .map(|(key, flow)| (key.clone(), flow.slower, false))
+                .collect();
+            let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
+            let all: f64 = self.into_service(service).map(|(_, flow)| flow.slower).sum();
+            let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
+            Parts { own, calls }
+        })
+    }
+
+    fn share(&self, targets: &[ServiceName], parts: impl Fn(&ServiceName) -> Parts) -> Shares {
+        let mut services: Vec<&ServiceName> = self.edges.keys().flat_map(|key| [&key.client, &key.server]).collect();
+        services.sort_unstable();
+        services.dedup();
+        let parts: BTreeMap<&ServiceName, Parts> = services.iter().map(|service| (*service, parts(service))).collect();
+        let mixes = mixes(&services, &parts);
+        let mut shares: Mix = Mix::new();
+        let mut total = 0.0;
+        for target in targets {
+            let Some(parts) = parts.get(target) else { continue };
+            let excess = parts.own + parts.calls.iter().map(|(_, weight, _)| weight).sum::<f64>();
+            total += excess;
+            for (suspect, share) in mixes.get(target).into_iter().flatten() {
+                *shares.entry(suspect.clone()).or_default() += excess * share;
+            }
+        }
+        let mut scores: Vec<(Suspect, f64)> = shares
+            .into_iter()
+            .map(|(suspect, part)| (suspect, if total > NEGLIGIBLE { part / total } else { 0.0 }))
+            .filter(|(_, score)| *score > 0.01)
+            .collect();
+        scores.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Shares { scores, total }
+    }
+}
+
+/// The mix of every service, callee first; services of one cycle share one mix.
+fn mixes<'a>(services: &[&'a ServiceName], parts: &BTreeMap<&'a ServiceName, Parts>) -> BTreeMap<&'a ServiceName, Mix> {
+    let index: BTreeMap<&ServiceName, NodeIndex> =
+        services.iter().enumerate().map(|(at, service)| (*service, NodeIndex::new(at))).collect();
+    let mut graph: DiGraph<(), ()> = DiGraph::new();
+    services.iter().for_each(|_| {
+        graph.add_node(());
+    });
+    for (service, parts) in parts {
+        for (key, _, _) in &parts.calls {
+            if let (Some(from), Some(to)) = (index.get(service), index.get(&key.server)) {
+                graph.add_edge(*from, *to, ());
+            }
+        }
+    }
+    let mut mixes: BTreeMap<&ServiceName, Mix> = BTreeMap::new();
+    // tarjan_scc answers components in reverse topological order: the called before their callers.
+    for component in tarjan_scc(&graph) {
+        let members: Vec<&ServiceName> = component.iter().filter_map(|at| services.get(at.index()).copied()).collect();
+        let mut mix = Mix::new();
+        for parts in members.iter().filter_map(|member| parts.get(member).map(|parts| (*member, parts))) {
+            let (member, parts) = parts;
+            add(&mut mix, Suspect { service: member.clone(), edge: None }, parts.own);
+            for (key, weight, edge_to_blame) in &parts.calls {
+                if *edge_to_blame {
+                    add(&mut mix, Suspect { service: key.server.clone(), edge: Some(key.clone()) }, *weight);
+                } else if !members.contains(&&key.server) {
+                    for (suspect, share) in mixes.get(&key.server).into_iter().flatten() {
+                        add(&mut mix, suspect.clone(), weight * share);
+                    }
+                }
+            }
+        }
+        let total: f64 = mix.values().sum();
+        if total > NEGLIGIBLE {
+            mix.values_mut().for_each(|share| *share /= total);
+        } else {
+            // Nothing failed here that anyone saw: a cycle of calls without an own part, or a service that is well.
+            let share = 1.0 / members.len().max(1) as f64;
+            mix = members.iter().map(|member| (Suspect { service: (*member).clone(), edge: None }, share)).collect();
+        }
+        for member in members {
+            mixes.insert(member, mix.clone());
+        }
+    }
+    mixes
+}
+
+fn add(mix: &mut Mix, suspect: Suspect, part: f64) {
+    if part > 0.0 {
+        *mix.entry(suspect).or_default() += part;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flows of edges given as (client, server, requests, failed, shed).
+    fn flows(edges: &[(&str, &str, f64, f64, f64)]) -> Flows {
+        let flow = |(client, server, requests, failed, shed): &(&str, &str, f64, f64, f64)| {
+            let key = EdgeKey { client: (*client).into(), server: (*server).into(), protocol: Default::default() };
+            let flow = Flow {
+                requests: *requests,
+                failed: *failed,
+                reached: failed - shed,
+                was_healthy: true,
+                ..Flow::default()
+            };
+            (key, flow)
+        };
+        Flows { edges: edges.iter().map(flow).collect(), self_time: BTreeMap::new() }
+    }
+
+    fn top(shares: &Shares) -> (String, f64) {
+        shares.scores.first().map(|(suspect, score)| (suspect.service.to_string(), *score)).unwrap()
+    }
+
+    #[test]
+    fn failures_are_followed_to_the_last_that_no_call_explains() {
+        let flows = flows(&[
+            ("user", "gateway", 1000.0, 400.0, 0.0),
+            ("gateway", "web", 1000.0, 400.0, 0.0),
+            ("web", "checkout", 400.0, 400.0, 0.0),
+            ("checkout", "payments", 400.0, 400.0, 0.0),
+            ("payments", "db", 400.0, 400.0, 0.0),
+        ]);
+        assert_eq!(top(&flows.share_failures(&["gateway".into()])), ("db".into(), 1.0));
+    }
+
+    #[test]
+    fn a_dark_server_is_still_explained_by_what_reached_it_before() {
+        let flows = flows(&[
+            ("user", "web", 1000.0, 400.0, 0.0),
+            ("web", "payments", 400.0, 400.0, 390.0),
+            ("payments", "db", 10.0, 10.0, 5.0),
+        ]);
+        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "db");
+    }
+
+    #[test]
+    fn a_breaker_that_opened_for_no_failure_makes_the_edge_the_suspect() {
+        let flows = flows(&[("user", "web", 100.0, 100.0, 0.0), ("web", "db", 100.0, 100.0, 100.0)]);
+        let shares = flows.share_failures(&["web".into()]);
+        assert!(shares.scores[0].0.edge.is_some(), "{shares:?}");
+    }
+
+    #[test]
+    fn what_sidecars_saw_start_here_beats_the_shares() {
+        let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "ads", 100.0, 80.0, 0.0)]);
+        for (key, flow) in &mut flows.edges {
+            (flow.answered, flow.seen) = (flow.reached, Some(flow.requests));
+            // The advertisements fail, but web does not need them: its own failures have no failed call.
+            flow.origin = if key.server == ServiceName::from("web") { 50.0 } else { 80.0 };
+        }
+        assert_eq!(top(&flows.share_failures(&["web".into()])), ("web".into(), 1.0));
+    }
+
+    #[test]
+    fn a_cycle_ends_and_blames_the_member_with_its_own_failures() {
+        let mut flows =
+            flows(&[("user", "a", 100.0, 60.0, 0.0), ("a", "b", 100.0, 60.0, 0.0), ("b", "a", 100.0, 60.0, 0.0)]);
+        for (key, flow) in &mut flows.edges {
+            flow.answered = flow.reached;
+            (flow.origin, flow.propagated) =
+                if key.server == ServiceName::from("b") { (flow.reached, 0.0) } else { (0.0, flow.reached) };
+        }
+        assert_eq!(top(&flows.share_failures(&["a".into()])), ("b".into(), 1.0));
+    }
+
+    #[test]
+    fn who_was_never_well_explains_nobody() {
+        let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "broken", 100.0, 100.0, 0.0)]);
+        flows.edges.values_mut().filter(|flow| flow.failed == 100.0).for_each(|flow| flow.was_healthy = false);
+        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
+    }
+
+    #[test]
+    fn added_latency_is_charged_to_self_time() {
+        let mut flows = flows(&[("user", "web", 100.0, 0.0, 0.0), ("web", "db", 100.0, 0.0, 0.0)]);
+        flows.edges.values_mut().for_each(|flow| flow.slower = 30.0);
+        flows.self_time = [("web".into(), 1.0), ("db".into(), 29.0)].into();
+        let (service, score) = top(&flows.share_latency(&["web".into()]));
+        assert!(service == "db" && score > 0.9, "{service} {score}");
+    }
+}

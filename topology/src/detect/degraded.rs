@@ -1,0 +1,229 @@
+//! Is an edge, or a service, worse than its own past?
+//!
+//! An edge is judged by the requests made on it (failures, latency as the client has it, attempts per request), a service
+//! by its self time, the time outside its own calls. Each verdict must hold in two of three windows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tripline_model::{EdgeKey, Reporter, ServiceName, Timestamp};
+
+use super::Settings;
+use super::baseline::{FailureShare, Level};
+use crate::ServiceGraph;
+use crate::graph::EdgeState;
+
+/// The last three verdicts, newest in the lowest bit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Verdicts(u8);
+
+impl Verdicts {
+    fn push(&mut self, bad: bool) {
+        self.0 = (self.0 << 1 | u8::from(bad)) & 0b111;
+    }
+
+    /// Whether two of the last three were bad.
+    fn hold(self) -> bool {
+        self.0.count_ones() >= 2
+    }
+}
+
+/// One edge's past and its latest verdicts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct EdgeWatch {
+    failures: FailureShare,
+    latency: Level,
+    failing: Verdicts,
+    slow: Verdicts,
+    retrying: Verdicts,
+    first_bad: Option<Timestamp>,
+}
+
+impl EdgeWatch {
+    /// Whether it is degraded by its counts; its breakers are asked elsewhere.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.failing.hold() || self.slow.hold() || self.retrying.hold()
+    }
+
+    /// Whether it is slow rather than failing.
+    pub(super) fn is_only_slow(&self) -> bool {
+        self.slow.hold() && !self.failing.hold()
+    }
+
+    /// Start of the first bad window of the run that goes on.
+    pub(super) const fn onset(&self) -> Option<Timestamp> {
+        self.first_bad
+    }
+
+    /// Its normal share of failed requests.
+    pub(super) fn normal_failures(&self) -> f64 {
+        self.failures.get()
+    }
+
+    /// Whether it ever went well.
+    pub(super) fn was_healthy(&self) -> bool {
+        self.failures.was_healthy()
+    }
+
+    /// Its normal mean latency in seconds.
+    pub(super) fn normal_latency(&self) -> Option<f64> {
+        self.latency.median_and_mad().map(|(median, _)| median)
+    }
+
+    /// Judges the window `[from, to)`; learns from it unless it is bad or `frozen`.
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        state: &EdgeState,
+        (from, to): (Timestamp, Timestamp),
+        frozen: bool,
+    ) {
+        let (_, sum) = state.best(from, to);
+        let counts = sum.counts;
+        let asked = counts.requests - counts.cancelled;
+        let enough = asked >= settings.min_requests;
+        let failing = enough && is_failing(settings, asked, counts.failed, self.failures.get());
+        let latency = sum.latency.mean().map(|mean| mean.as_secs_f64());
+        let slow = enough && latency.is_some_and(|latency| is_slow(settings, latency, &self.latency));
+        let first = counts.attempts - counts.retries;
+        let retrying = enough && first > 0 && counts.attempts as f64 > settings.attempts * first as f64;
+        self.failing.push(failing);
+        self.slow.push(slow);
+        self.retrying.push(retrying);
+        let bad = failing || slow || retrying;
+        if bad {
+            self.first_bad.get_or_insert_with(|| first_failure(state, from, to));
+        } else if !self.is_degraded() {
+            self.first_bad = None;
+        }
+        if !bad && !frozen && asked > 0 {
+            self.failures.learn(asked, counts.failed);
+            if let (true, Some(latency)) = (enough, latency) {
+                self.latency.learn(latency);
+            }
+        }
+    }
+}
+
+/// Failures beyond what chance makes of the normal share: binomial z with one added to the variance, so that a
+/// share of zero has a spread, too.
+fn is_failing(settings: &Settings, asked: u64, failed: u64, normal: f64) -> bool {
+    let (n, k) = (asked as f64, failed as f64);
+    let z = (k - n * normal) / (n * normal * (1.0 - normal) + 1.0).sqrt();
+    failed >= settings.min_failures && z > settings.z
+}
+
+fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
+    level.median_and_mad().is_some_and(|(median, mad)| {
+        let allowed = (settings.mads * mad).max(settings.slower * median).max(settings.slower_floor);
+        seconds - median > allowed
+    })
+}
+
+/// The second of the first failure in the window, or its start.
+fn first_failure(state: &EdgeState, from: Timestamp, to: Timestamp) -> Timestamp {
+    let reporter = state.reporter(from, to).unwrap_or(Reporter::Client);
+    let second = std::time::Duration::from_secs(1);
+    std::iter::successors(Some(from), |at| (*at + second < to).then(|| *at + second))
+        .find(|at| state.counts_by(reporter, *at, *at + second).failed > 0)
+        .unwrap_or(from)
+}
+
+/// Self time of every service that a sidecar of its own reports.
+#[derive(Debug, Default)]
+pub(super) struct ServiceWatches {
+    levels: BTreeMap<ServiceName, (Level, Verdicts)>,
+}
+
+impl ServiceWatches {
+    pub(super) const fn new() -> Self {
+        Self { levels: BTreeMap::new() }
+    }
+
+    /// Its normal mean self time in seconds.
+    pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
+        self.levels.get(service).and_then(|(level, _)| level.median_and_mad()).map(|(median, _)| median)
+    }
+
+    /// Whether its self time is above its baseline in two of the last three windows.
+    pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
+        self.levels.get(service).is_some_and(|(_, verdicts)| verdicts.hold())
+    }
+
+    /// Judges the window `[from, to)` of every service; learns from it unless it is bad or an edge of it is frozen.
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        graph: &ServiceGraph,
+        (from, to): (Timestamp, Timestamp),
+        frozen: &BTreeSet<EdgeKey>,
+    ) {
+        let mut sums: BTreeMap<&ServiceName, (u64, f64, bool)> = BTreeMap::new();
+        for (key, state) in graph.edges() {
+            let own = state.sum_by(Reporter::Server, from, to).self_time;
+            let entry = sums.entry(&key.server).or_default();
+            entry.0 += own.count();
+            entry.1 += own.sum().as_secs_f64();
+            entry.2 |= frozen.contains(key);
+        }
+        for (service, (count, seconds, frozen)) in sums {
+            let (level, verdicts) = self.levels.entry(service.clone()).or_default();
+            let enough = count >= settings.min_requests;
+            let mean = seconds / count.max(1) as f64;
+            let slow = enough && is_slow(settings, mean, level);
+            verdicts.push(slow);
+            if enough && !slow && !frozen {
+                level.learn(mean);
+            }
+        }
+    }
+
+    pub(super) fn retain(&mut self, graph: &ServiceGraph) {
+        self.levels.retain(|service, _| graph.node(service).is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_chance() {
+        let settings = Settings::default();
+        let cases = [
+            (100, 0, 0.0, false),
+            (100, 4, 0.0, false),
+            (100, 6, 0.0, true),
+            (1000, 20, 0.02, false),
+            (1000, 60, 0.02, true),
+        ];
+        for (asked, failed, normal, expected) in cases {
+            assert_eq!(is_failing(&settings, asked, failed, normal), expected, "{asked} {failed} {normal}");
+        }
+    }
+
+    #[test]
+    fn slower_than_its_past_by_more_than_noise() {
+        let settings = Settings::default();
+        let mut level = Level::default();
+        assert!(!is_slow(&settings, 9.0, &level), "nothing is slow without a baseline");
+        (0..5).for_each(|_| level.learn(0.100));
+        assert!(!is_slow(&settings, 0.125, &level));
+        assert!(is_slow(&settings, 0.140, &level));
+        let mut quick = Level::default();
+        (0..5).for_each(|_| quick.learn(0.001));
+        assert!(!is_slow(&settings, 0.009, &quick), "the floor of 10 ms");
+    }
+
+    #[test]
+    fn two_of_three_hold() {
+        let mut verdicts = Verdicts::default();
+        let held: Vec<bool> = [true, false, true, false, false]
+            .into_iter()
+            .map(|bad| {
+                verdicts.push(bad);
+                verdicts.hold()
+            })
+            .collect();
+        assert_eq!(held, [false, false, true, false, false]);
+    }
+}

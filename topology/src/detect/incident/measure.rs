@@ -1,0 +1,284 @@
+//! The numbers of an incident: flows since it started, candidates with evidence, blast radius.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tripline_model::{BreakerState, EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
+
+use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View};
+use crate::detect::blame::{Flow, Flows};
+use crate::detect::degraded::EdgeWatch;
+use crate::detect::{Suspect, SuspectKind, Trip};
+
+/// Candidates kept; those beyond have next to no share.
+const MAX_CANDIDATES: usize = 5;
+
+/// Flows and raw counts since an incident started.
+pub(super) struct Measured {
+    flows: Flows,
+    /// Requests, failed, attempts, first attempts, mean added latency in seconds; by edge.
+    counts: BTreeMap<EdgeKey, Counted>,
+    /// The services whose excess is shared out.
+    targets: Vec<ServiceName>,
+    entry_points: BTreeSet<ServiceName>,
+}
+
+struct Counted {
+    requests: u64,
+    failed: u64,
+    attempts: u64,
+    retries: u64,
+    /// Seconds above normal, per request.
+    slower: f64,
+}
+
+impl Measured {
+    /// Reads `[since, now]` of every edge that an affected service has.
+    pub(super) fn of(view: &View<'_>, touched: &BTreeSet<EdgeKey>, (since, now): (Timestamp, Timestamp)) -> Self {
+        let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
+        let to = now + std::time::Duration::from_secs(1);
+        let mut flows = Flows::default();
+        let mut counts = BTreeMap::new();
+        for (key, state) in view.graph.edges() {
+            if !services.contains(&key.client) && !services.contains(&key.server) {
+                continue;
+            }
+            let watch = view.watches.get(key);
+            let (_, best) = state.best(since, to);
+            let server = state.sum_by(Reporter::Server, since, to);
+            let slower = best
+                .latency
+                .mean()
+                .zip(watch.and_then(EdgeWatch::normal_latency))
+                .map_or(0.0, |(mean, normal)| (mean.as_secs_f64() - normal).max(0.0));
+            let c = best.counts;
+            let asked = c.requests - c.cancelled;
+            let normal = watch.map_or(0.0, EdgeWatch::normal_failures) * asked as f64;
+            let failed = (c.failed as f64 - normal).max(0.0);
+            let reached = if c.failed == 0 { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
+            let own = server.counts;
+            let flow = Flow {
+                requests: asked as f64,
+                failed,
+                reached,
+                seen: (own.requests > 0).then_some(own.requests as f64),
+                origin: own.origin_failures as f64,
+                propagated: own.propagated_failures as f64,
+                answered: own.failed as f64,
+                slower: slower * best.latency.count() as f64,
+                // An edge that nobody has judged yet gets the benefit of the doubt.
+                was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || c.failed * 2 < asked,
+            };
+            flows.edges.insert(key.clone(), flow);
+            let counted =
+                Counted { requests: asked, failed: c.failed, attempts: c.attempts, retries: c.retries, slower };
+            counts.insert(key.clone(), counted);
+        }
+        flows.self_time = self_times(view, &services, (since, to));
+        let entry_points = view.graph.entry_points();
+        let targets = targets(view, touched, &entry_points);
+        Self { flows, counts, targets, entry_points }
+    }
+
+    /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
+    /// neither has been counted yet, open breakers are all there is.
+    pub(super) fn candidates(&self, view: &View<'_>, trips: &[&Trip], degraded: &BTreeSet<EdgeKey>) -> Vec<Candidate> {
+        let failures = self.flows.share_failures(&self.targets);
+        let (shares, of_latency) = if failures.total >= view.settings.min_failures as f64 {
+            (failures, false)
+        } else {
+            (self.flows.share_latency(&self.targets), true)
+        };
+        if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
+            return deepest_open(view, degraded, trips);
+        }
+        let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
+        shares
+            .scores
+            .into_iter()
+            .take(MAX_CANDIDATES)
+            .map(|(suspect, score)| {
+                let evidence = self.evidence(view, &suspect, (explains, score, shares.total), trips);
+                let kind = match (&suspect.edge, of_latency) {
+                    (Some(_), _) => SuspectKind::Network,
+                    (None, true) => SuspectKind::Latency,
+                    (None, false) => SuspectKind::Errors,
+                };
+                Candidate { suspect, kind, score: Ratio::new(score), evidence }
+            })
+            .collect()
+    }
+
+    fn has_slow(&self, view: &View<'_>, degraded: &BTreeSet<EdgeKey>) -> bool {
+        degraded.iter().any(|key| view.watches.get(key).is_some_and(EdgeWatch::is_only_slow))
+    }
+
+    fn evidence(
+        &self,
+        view: &View<'_>,
+        suspect: &Suspect,
+        (explains, score, total): (EvidenceKind, f64, f64),
+        trips: &[&Trip],
+    ) -> Vec<Evidence> {
+        let service = &suspect.service;
+        let at = self.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let share = Ratio::new(score);
+        let text = match explains {
+            EvidenceKind::ExplainsLatency => format!("{share} of the latency added at {at} was added by {service}"),
+            _ => format!("{:.0} of {total:.0} failed requests at {at} failed first in {service}", score * total),
+        };
+        let mut evidence = vec![Evidence { kind: explains, text, value: score }];
+        let own = self.flows.own_failures(service);
+        if own >= 1.0 {
+            let text = format!("{own:.0} failed requests started at {service}: no call of its own explains them");
+            evidence.push(Evidence { kind: EvidenceKind::OwnErrors, text, value: own });
+        }
+        let unanswered: f64 =
+            self.into(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
+        if unanswered >= 1.0 {
+            let text = format!("{unanswered:.0} requests to {service} failed without its sidecar reporting them");
+            evidence.push(Evidence { kind: EvidenceKind::NoAnswer, text, value: unanswered });
+        }
+        if view.services.is_slow(service)
+            && let Some(slower) = self.flows.self_time.get(service)
+        {
+            let requests: f64 = self.into(service).map(|(_, flow)| flow.requests).sum();
+            let value = slower / requests.max(1.0);
+            let text = format!("{service} needs {:.0} ms more of its own time a request than normal", value * 1e3);
+            evidence.push(Evidence { kind: EvidenceKind::OwnLatency, text, value });
+        }
+        if let Some((at, trip)) = trips.iter().enumerate().find(|(_, trip)| trip.key.server == *service) {
+            let order = if at == 0 { "the first to open" } else { "among the breakers that opened" };
+            let text = format!("the breaker {} > {service} was {order} ({})", trip.key.client, trip.reason);
+            let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
+            evidence.push(Evidence { kind: EvidenceKind::BreakerOpen, text, value: lag });
+        }
+        let attempts = self.attempts_into(service);
+        if attempts > 1.1 {
+            let text = format!("clients of {service} made {attempts:.1} attempts a request");
+            evidence.push(Evidence { kind: EvidenceKind::Retries, text, value: attempts });
+        }
+        evidence
+    }
+
+    fn into<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+        self.flows.edges.iter().filter(move |(key, _)| key.server == *service)
+    }
+
+    /// Attempts per request on the worst edge into `service`; 1 without retries.
+    pub(super) fn attempts_into(&self, service: &ServiceName) -> f64 {
+        self.counts
+            .iter()
+            .filter(|(key, _)| key.server == *service)
+            .map(|(_, c)| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
+            .fold(1.0, f64::max)
+    }
+
+    /// Whom it hurts, the origin not included.
+    pub(super) fn blast(&self, origin: &Suspect, touched: &BTreeSet<EdgeKey>) -> Blast {
+        let services: BTreeSet<ServiceName> =
+            touched.iter().map(|key| key.server.clone()).filter(|service| *service != origin.service).collect();
+        let mut blast = Blast { edges: touched.clone(), ..Blast::default() };
+        for service in &self.entry_points {
+            let into: Vec<&Counted> =
+                self.counts.iter().filter(|(key, _)| key.server == *service).map(|(_, counted)| counted).collect();
+            let requests: u64 = into.iter().map(|c| c.requests).sum();
+            let failed: u64 = into.iter().map(|c| c.failed).sum();
+            blast.requests += requests;
+            blast.failed += failed;
+            if services.contains(service) || *service == origin.service {
+                let slower = into.iter().map(|c| c.slower).fold(0.0, f64::max);
+                blast.entries.push(EntryHurt { service: service.clone(), requests, failed, slower });
+            }
+        }
+        blast.services = services;
+        blast
+    }
+
+    /// Whether the origin shows nothing of its own in the last two windows: no own failures, not slow, and no breaker into
+    /// it keeps it dark.
+    pub(super) fn is_well(&self, view: &View<'_>, origin: &Suspect, now: Timestamp) -> bool {
+        let recent = Self::recent_failures(view, origin, now);
+        let dark = view.graph.edges().any(|(key, state)| {
+            key.server == origin.service && state.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed)
+        });
+        recent < view.settings.min_failures && !dark && !view.services.is_slow(&origin.service)
+    }
+
+    fn recent_failures(view: &View<'_>, origin: &Suspect, now: Timestamp) -> u64 {
+        let since = now - view.settings.window * 2;
+        view.graph
+            .edges()
+            .filter(|(key, _)| key.server == origin.service)
+            .map(|(_, state)| {
+                let server = state.counts_by(Reporter::Server, since, now);
+                let client = state.counts_by(Reporter::Client, since, now);
+                server.origin_failures.max(client.failed.saturating_sub(client.shed).saturating_sub(server.failed))
+            })
+            .sum()
+    }
+}
+
+/// Seconds of self time above normal, by service, where a sidecar knows it.
+fn self_times(
+    view: &View<'_>,
+    services: &BTreeSet<&ServiceName>,
+    (since, to): (Timestamp, Timestamp),
+) -> BTreeMap<ServiceName, f64> {
+    let mut sums: BTreeMap<ServiceName, (u64, f64)> = BTreeMap::new();
+    for (key, state) in view.graph.edges().filter(|(key, _)| services.contains(&key.server)) {
+        let own = state.sum_by(Reporter::Server, since, to).self_time;
+        if !own.is_empty() {
+            let entry = sums.entry(key.server.clone()).or_default();
+            entry.0 += own.count();
+            entry.1 += own.sum().as_secs_f64();
+        }
+    }
+    sums.into_iter()
+        .map(|(service, (count, seconds))| {
+            let normal = view.services.normal_self_time(&service).unwrap_or(seconds / count as f64);
+            (service, (seconds - normal * count as f64).max(0.0))
+        })
+        .collect()
+}
+
+/// The degraded entry points; while none is, the degraded services that no other degraded one calls.
+fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet<ServiceName>) -> Vec<ServiceName> {
+    let servers: BTreeSet<&ServiceName> = touched.iter().map(|key| &key.server).collect();
+    let entries: Vec<ServiceName> =
+        servers.iter().filter(|server| entry_points.contains(**server)).map(|server| (*server).clone()).collect();
+    if !entries.is_empty() {
+        return entries;
+    }
+    let outside = |name: &ServiceName| matches!(view.graph.kind(name), NodeKind::User | NodeKind::External);
+    let top: BTreeSet<ServiceName> = touched
+        .iter()
+        .filter(|key| outside(&key.client) || !servers.contains(&key.client))
+        .map(|key| key.server.clone())
+        .collect();
+    if top.is_empty() { servers.into_iter().cloned().collect() } else { top.into_iter().collect() }
+}
+
+/// The servers behind open breakers that make no degraded call themselves, in equal shares: all that a breaker alone can say.
+fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip]) -> Vec<Candidate> {
+    let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
+    let open = |key: &&EdgeKey| {
+        view.graph.edge(key).and_then(crate::graph::EdgeState::worst_breaker).is_some_and(|s| s != BreakerState::Closed)
+            || trips.iter().any(|trip| trip.key == **key)
+    };
+    let deepest: BTreeSet<&ServiceName> =
+        degraded.iter().filter(open).map(|key| &key.server).filter(|server| !clients.contains(server)).collect();
+    let share = Ratio::of(1, deepest.len() as u64);
+    deepest
+        .into_iter()
+        .take(MAX_CANDIDATES)
+        .map(|service| {
+            let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
+            Candidate {
+                suspect: Suspect { service: service.clone(), edge: None },
+                kind: SuspectKind::Errors,
+                score: share,
+                evidence: vec![Evidence { kind: EvidenceKind::BreakerOpen, text, value: 0.0 }],
+            }
+        })
+        .collect()
+}

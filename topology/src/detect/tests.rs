@@ -1,0 +1,265 @@
+//! Timelines in, incidents and notices out.
+
+use std::time::Duration;
+
+use tripline_model::{
+    BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Protocol, Reporter, ServiceName,
+    TransitionReason,
+};
+
+use super::*;
+use crate::{BreakerInfo, Limits};
+
+const CHAIN: [&str; 6] = ["user", "shop/gateway", "shop/web", "shop/checkout", "shop/payments", "shop/db"];
+const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+/// A shop whose checkout chain can be broken, fed second by second.
+struct Shop {
+    graph: ServiceGraph,
+    detector: Detector,
+    second: u64,
+    notices: Vec<(u64, Notice, String)>,
+    latest: BTreeMap<String, Incident>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self {
+            graph: ServiceGraph::new(Limits::default()),
+            detector: Detector::new(Settings::default()),
+            second: 0,
+            notices: Vec::new(),
+            latest: BTreeMap::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        START + Duration::from_secs(self.second)
+    }
+
+    /// One second on one edge, seen by both sidecars (the user has none).
+    fn flow(&mut self, client: &str, server: &str, counts: EdgeCounts, millis: u64, self_millis: u64) {
+        let times = |millis| {
+            let mut histogram = Histogram::default();
+            (0..counts.requests - counts.shed).for_each(|_| histogram.record(Duration::from_millis(millis)));
+            histogram
+        };
+        let reporters: &[Reporter] =
+            if client == "user" { &[Reporter::Server] } else { &[Reporter::Client, Reporter::Server] };
+        for reporter in reporters {
+            let mut counts = counts;
+            if *reporter == Reporter::Server {
+                counts.requests -= counts.shed;
+                counts.failed -= counts.shed;
+                counts.shed = 0;
+                (counts.attempts, counts.retries, counts.answered_failures) = (0, 0, 0);
+            } else {
+                (counts.origin_failures, counts.propagated_failures) = (0, 0);
+            }
+            let window = EdgeWindow {
+                key: EdgeKey { client: client.into(), server: server.into(), protocol: Protocol::Http },
+                reporter: *reporter,
+                client_kind: if client == "user" { NodeKind::User } else { NodeKind::Service },
+                server_kind: NodeKind::Service,
+                start: self.now() - Duration::from_secs(1),
+                length: Duration::from_secs(1),
+                counts,
+                latency: times(millis),
+                self_time: if *reporter == Reporter::Server { times(self_millis) } else { Histogram::default() },
+                secured: false,
+            };
+            self.graph.observe(&window, self.now());
+        }
+    }
+
+    fn breaker(&mut self, client: &str, server: &str, to: BreakerState) {
+        let key = EdgeKey { client: client.into(), server: server.into(), protocol: Protocol::Http };
+        let from = if to == BreakerState::Closed { BreakerState::HalfOpen } else { BreakerState::Closed };
+        let transition = BreakerTransition {
+            breaker: key.to_string(),
+            client: key.client.clone(),
+            client_instance: "1".into(),
+            server: key.server.clone(),
+            route: String::new(),
+            endpoint: String::new(),
+            at: self.now(),
+            from,
+            to,
+            reason: TransitionReason::ConsecutiveFailures,
+            window_total: 10,
+            window_failed: 10,
+            window_slow: 0,
+            threshold: 5.0,
+            last_error: "503".into(),
+            origin: FailureOrigin::Remote,
+            time_in_from: Duration::ZERO,
+            sequence: self.second,
+            traces: Vec::new(),
+        };
+        let info = BreakerInfo {
+            breaker: key.to_string(),
+            client_instance: "1".into(),
+            route: String::new(),
+            endpoint: String::new(),
+            state: to,
+            since: self.now(),
+            trips: 1,
+            last_reason: Some(transition.reason),
+        };
+        self.graph.observe_breaker(&key, info, self.now());
+        self.detector.observe(&transition, key);
+    }
+
+    fn evaluate(&mut self) {
+        let evaluation = self.detector.evaluate(&self.graph, self.now());
+        for incident in evaluation.changed {
+            self.latest.insert(incident.id.clone(), incident);
+        }
+        let second = self.second;
+        self.notices.extend(evaluation.notices.into_iter().map(|(notice, id)| (second, notice, id)));
+    }
+
+    /// `seconds` of checkouts of which a share in percent fails in the database, and browsing that is well. Breakers
+    /// that are open shed all their calls.
+    fn run(&mut self, seconds: u64, failing_percent: u64, open: &[usize]) {
+        for _ in 0..seconds {
+            self.second += 1;
+            let mut alive = 40;
+            for (hop, pair) in CHAIN.windows(2).enumerate() {
+                let browsing = if hop <= 1 { 60 } else { 0 };
+                let is_open = open.contains(&hop);
+                let failed = if open.iter().any(|at| *at >= hop) { alive } else { alive * failing_percent / 100 };
+                let is_db = hop == CHAIN.len() - 2;
+                let counts = EdgeCounts {
+                    requests: alive + browsing,
+                    failed,
+                    shed: if is_open { alive } else { 0 },
+                    attempts: if is_open { 0 } else { alive + browsing },
+                    answered_failures: if is_open { 0 } else { failed },
+                    origin_failures: if is_db && !is_open { failed } else { 0 },
+                    propagated_failures: if is_db || is_open { 0 } else { failed },
+                    ..EdgeCounts::default()
+                };
+                self.flow(pair[0], pair[1], counts, 5 * (CHAIN.len() - hop) as u64, 4);
+                if is_open {
+                    alive = 0;
+                }
+            }
+            self.flow(
+                "shop/web",
+                "shop/catalogue",
+                EdgeCounts { requests: 60, attempts: 60, ..EdgeCounts::default() },
+                5,
+                4,
+            );
+            self.heartbeat();
+            self.evaluate();
+        }
+    }
+
+    /// Sidecars tell the state of their breakers each second.
+    fn heartbeat(&mut self) {
+        let known: Vec<(EdgeKey, BreakerInfo)> = self
+            .graph
+            .edges()
+            .flat_map(|(key, state)| state.breakers().map(move |breaker| (key.clone(), breaker.clone())))
+            .collect();
+        for (key, breaker) in known {
+            self.graph.observe_breaker(&key, BreakerInfo { last_reason: None, ..breaker }, self.now());
+        }
+    }
+
+    fn told(&self) -> Vec<Notice> {
+        self.notices.iter().map(|(_, notice, _)| *notice).collect()
+    }
+
+    fn only(&self) -> &Incident {
+        assert_eq!(self.latest.len(), 1, "{:#?}", self.latest.values().map(|i| &i.path).collect::<Vec<_>>());
+        self.latest.values().next().unwrap()
+    }
+}
+
+#[test]
+fn a_quiet_hour_has_no_incident() {
+    let mut shop = Shop::new();
+    shop.run(3600, 0, &[]);
+    assert!(shop.latest.is_empty() && shop.notices.is_empty());
+}
+
+#[test]
+fn a_failing_database_is_one_cascade_told_three_times() {
+    let mut shop = Shop::new();
+    shop.run(30, 0, &[]);
+    shop.run(1, 100, &[]);
+    shop.breaker("shop/payments", "shop/db", BreakerState::Open);
+    shop.evaluate();
+    assert_eq!(shop.told(), [Notice::Opened], "a breaker alone opens it at once");
+    shop.run(2, 100, &[4]);
+    shop.breaker("shop/checkout", "shop/payments", BreakerState::Open);
+    shop.run(37, 100, &[3]);
+    let incident = shop.only();
+    assert_eq!(incident.origin().unwrap().service, ServiceName::from("shop/db"));
+    assert!(incident.level >= Level::Cascade, "{:?}", incident.level);
+    let hops: Vec<String> = incident.path.iter().map(|hop| hop.key.client.to_string()).collect();
+    assert_eq!(hops, ["shop/payments", "shop/checkout", "shop/web", "shop/gateway", "user"]);
+    let blast: Vec<String> = incident.blast.services.iter().map(ToString::to_string).collect();
+    assert_eq!(blast, ["shop/checkout", "shop/gateway", "shop/payments", "shop/web"]);
+    assert_eq!(incident.blast.entries[0].service, ServiceName::from("shop/gateway"));
+    assert_eq!(incident.trips, 2);
+
+    shop.breaker("shop/payments", "shop/db", BreakerState::Closed);
+    shop.breaker("shop/checkout", "shop/payments", BreakerState::Closed);
+    shop.run(150, 0, &[]);
+    assert_eq!(shop.only().phase, Phase::Resolved);
+    assert_eq!(shop.told(), [Notice::Opened, Notice::LevelRose, Notice::Resolved]);
+}
+
+#[test]
+fn failures_without_any_breaker_are_seen_within_three_windows() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    shop.run(16, 50, &[]);
+    assert_eq!(shop.only().origin().unwrap().service, ServiceName::from("shop/db"));
+    assert!(shop.only().detected.since(START + Duration::from_secs(60)) <= Duration::from_secs(12));
+}
+
+#[test]
+fn a_slow_service_is_found_by_its_own_time() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    for _ in 0..30 {
+        shop.second += 1;
+        let well = EdgeCounts { requests: 100, attempts: 100, ..EdgeCounts::default() };
+        for (hop, pair) in CHAIN.windows(2).enumerate() {
+            let own = if pair[1] == "shop/payments" { 304 } else { 4 };
+            let added = if hop <= 3 { 300 } else { 0 };
+            shop.flow(pair[0], pair[1], well, 5 * (CHAIN.len() - hop) as u64 + added, own);
+        }
+        shop.evaluate();
+    }
+    let candidate = &shop.only().candidates[0];
+    assert_eq!((candidate.suspect.service.to_string(), candidate.kind), ("shop/payments".into(), SuspectKind::Latency));
+}
+
+#[test]
+fn a_fault_that_comes_back_within_ten_minutes_keeps_its_identity() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    shop.run(20, 50, &[]);
+    shop.run(200, 0, &[]);
+    assert_eq!(shop.only().phase, Phase::Resolved);
+    shop.run(20, 50, &[]);
+    assert!(shop.only().resolved.is_none());
+}
+
+#[test]
+fn the_same_events_give_the_same_incidents() {
+    let run = || {
+        let mut shop = Shop::new();
+        shop.run(60, 0, &[]);
+        shop.run(40, 70, &[]);
+        shop.run(200, 0, &[]);
+        (shop.latest, shop.notices)
+    };
+    assert_eq!(run(), run());
+}
