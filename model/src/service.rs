@@ -21,12 +21,20 @@ impl ServiceName {
     pub const OVERFLOW: &'static str = "__overflow__";
     /// The callers from outside the mesh that no one can name.
     pub const USER: &'static str = "user";
+    /// A caller that is traced but unnamed.
+    pub const UNKNOWN: &'static str = "unknown";
 
     /// A service; parts longer than [`MAX_NAME_BYTES`] are cut, and `/` or control characters become `_` so that
     /// the written form can be read back.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: clean(namespace).into(), name: clean(name).into() }
+    }
+
+    /// A caller that passed trace context on but did not say who it is; whoever pairs spans can tell.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::new("", Self::UNKNOWN)
     }
 
     /// The node that stands for callers from outside the mesh.

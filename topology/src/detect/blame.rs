@@ -112,20 +112,21 @@ struct Parts {
 impl Flows {
     /// Failures that reached `service` beyond normal, over all clients.
     pub(super) fn reached(&self, service: &ServiceName) -> f64 {
-        self.into_service(service).map(|(_, flow)| flow.reached).sum()
+        self.calling(service).map(|(_, flow)| flow.reached).sum()
     }
 
     /// Failed requests of `service` that started there.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
         let reached = self.reached(service);
         let (mut origin, mut propagated, mut answered) = (0.0, 0.0, 0.0);
-        for (_, flow) in self.into_service(service) {
+        for (_, flow) in self.calling(service) {
             origin += flow.origin;
             propagated += flow.propagated;
             answered += flow.answered;
         }
         let unknown = (answered - origin - propagated).max(0.0) + (reached - answered).max(0.0);
-        let calls: f64 = self.out_of(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
+        let calls: f64 =
+            self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
         (origin + (unknown - (calls - propagated).max(0.0)).max(0.0)).min(reached)
     }
 
@@ -133,18 +134,18 @@ impl Flows {
     /// did see went well while others are answered as ever.
     fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
         let unseen = flow.seen.is_some_and(|seen| seen < 0.5 * (flow.requests - (flow.failed - flow.reached)));
-        let others_well = self.into_service(&key.server).any(|(other, flow)| {
+        let others_well = self.calling(&key.server).any(|(other, flow)| {
             other.client != key.client && flow.requests > 0.0 && flow.reached < 0.05 * flow.requests
         });
         let nothing_reached = self.reached(&key.server) <= NEGLIGIBLE;
         nothing_reached || (unseen && others_well && flow.answered <= NEGLIGIBLE)
     }
 
-    fn into_service<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+    fn calling<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
         self.edges.iter().filter(move |(key, _)| key.server == *service)
     }
 
-    fn out_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+    fn called_by<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
         self.edges.iter().filter(move |(key, _)| key.client == *service)
     }
 
@@ -154,7 +155,7 @@ impl Flows {
             let own = self.own_failures(service);
             let rest = (self.reached(service) - own).max(0.0);
             let failed: Vec<(&EdgeKey, &Flow)> =
-                self.out_of(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
+                self.called_by(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
             let total: f64 = failed.iter().map(|(_, flow)| flow.failed).sum();
             let calls = failed
                 .into_iter()
@@ -169,12 +170,12 @@ impl Flows {
     pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
         self.share(targets, |service| {
             let calls: Vec<(EdgeKey, f64, bool)> = self
-                .out_of(service)
+                .called_by(service)
                 .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
                 .map(|(key, flow)| (key.clone(), flow.slower, false))
                 .collect();
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
-            let all: f64 = self.into_service(service).map(|(_, flow)| flow.slower).sum();
+            let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
             let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
             Parts { own, calls }
         })

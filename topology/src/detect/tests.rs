@@ -38,7 +38,7 @@ impl Shop {
     }
 
     /// One second on one edge, seen by both sidecars (the user has none).
-    fn flow(&mut self, client: &str, server: &str, counts: EdgeCounts, millis: u64, self_millis: u64) {
+    fn flow(&mut self, (client, server): (&str, &str), counts: EdgeCounts, (millis, self_millis): (u64, u64)) {
         let times = |millis| {
             let mut histogram = Histogram::default();
             (0..counts.requests - counts.shed).for_each(|_| histogram.record(Duration::from_millis(millis)));
@@ -140,18 +140,13 @@ impl Shop {
                     propagated_failures: if is_db || is_open { 0 } else { failed },
                     ..EdgeCounts::default()
                 };
-                self.flow(pair[0], pair[1], counts, 5 * (CHAIN.len() - hop) as u64, 4);
+                self.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
                 if is_open {
                     alive = 0;
                 }
             }
-            self.flow(
-                "shop/web",
-                "shop/catalogue",
-                EdgeCounts { requests: 60, attempts: 60, ..EdgeCounts::default() },
-                5,
-                4,
-            );
+            let browsing = EdgeCounts { requests: 60, attempts: 60, ..EdgeCounts::default() };
+            self.flow(("shop/web", "shop/catalogue"), browsing, (5, 4));
             self.heartbeat();
             self.evaluate();
         }
@@ -233,7 +228,7 @@ fn a_slow_service_is_found_by_its_own_time() {
         for (hop, pair) in CHAIN.windows(2).enumerate() {
             let own = if pair[1] == "shop/payments" { 304 } else { 4 };
             let added = if hop <= 3 { 300 } else { 0 };
-            shop.flow(pair[0], pair[1], well, 5 * (CHAIN.len() - hop) as u64 + added, own);
+            shop.flow((pair[0], pair[1]), well, (5 * (CHAIN.len() - hop) as u64 + added, own));
         }
         shop.evaluate();
     }

@@ -15,10 +15,9 @@ pub(super) fn order(layered: &Layered, start: &[f64]) -> Vec<Vec<usize>> {
         before[*right].push(*left);
     }
     let mut height: Vec<f64> = start.to_vec();
-    for node in layered.real..count {
+    for left_of in before.iter().skip(layered.real) {
         // A stand-in starts level with the node on its left, which always has a lower index or is a node of the graph.
-        let level = before[node].first().map_or(0.0, |left| height[*left]);
-        height.push(level);
+        height.push(left_of.first().map_or(0.0, |left| height[*left]));
     }
     let mut ranks = vec![Vec::new(); layered.rank.iter().max().map_or(0, |max| max + 1)];
     for node in 0..count {
