@@ -6,4 +6,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod config;
+pub mod history;
 pub mod live;
+pub mod pair;

@@ -1,13 +1,39 @@
 //! The live view: one task owns the graph, the pairing of spans and the incidents; others hold a [`Live`].
+//!
+//! Everything that was accepted comes in as [`Batch`]es; once a second, and at once when a breaker opened, the task judges the
+//! graph and publishes an immutable [`View`]. The state machine ([`state::State`]) is pure and is given `now`; the task
+//! around it only selects and performs its effects.
+
+mod attribute;
+mod calls;
+mod convert;
+mod sidecars;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tripline_api as api;
 use tripline_model::EdgeWindow;
+use tripline_topology::detect::Settings;
 
 use crate::batch::Batch;
+use crate::clock;
+use state::{Effects, State};
+
+pub use tripline_topology::Limits;
+pub use tripline_topology::detect::Notice;
+
+/// Batches that may wait for the live task; at 1,000 spans each some 500 MB when all are full, and seconds of work.
+const QUEUE: usize = 512;
+/// Questions that may wait.
+const QUESTIONS: usize = 64;
+/// Notifications that a slow receiver may be behind.
+const NOTIFICATIONS: usize = 256;
+/// Ten-second window sets that a slow receiver may be behind.
+const WINDOWS: usize = 16;
 
 /// What everyone may see, published once a second and at once when an incident changes. Immutable.
 #[derive(Debug, Clone)]
@@ -16,7 +42,7 @@ pub struct View {
     pub graph: api::Graph,
     /// Unresolved incidents and those resolved within the last hour, newest first.
     pub incidents: Vec<api::Incident>,
-    /// Every breaker known.
+    /// Every breaker known: open ones first, then by id.
     pub breakers: Vec<api::Breaker>,
     /// The latest transitions, newest first, at most 200.
     pub transitions: Vec<api::Transition>,
@@ -47,19 +73,6 @@ pub struct Counters {
     pub spans_evicted: u64,
     /// Spans seen before.
     pub spans_repeated: u64,
-}
-
-/// A reason to tell someone about an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// It was opened.
-    Opened,
-    /// Its level rose.
-    LevelRose,
-    /// Another suspected origin is first now.
-    OriginChanged,
-    /// It is over.
-    Resolved,
 }
 
 /// Something that is due to be told, with the incident as it is now. `alerts_sent` already counts this one.
@@ -98,5 +111,67 @@ impl Live {
         let (answer, asked) = oneshot::channel();
         self.queries.send(Query::Graph(window, answer)).await.ok()?;
         asked.await.ok()
+    }
+}
+
+/// The live task and the hold on it. The task ends when every [`Live`] is gone.
+pub fn task(limits: Limits, settings: Settings) -> (Live, impl Future<Output = ()> + Send + 'static) {
+    let (batches, received) = mpsc::channel(QUEUE);
+    let (queries, asked) = mpsc::channel(QUESTIONS);
+    let (notifications, _) = broadcast::channel(NOTIFICATIONS);
+    let (windows, _) = broadcast::channel(WINDOWS);
+    let mut state = State::new(limits, settings);
+    let (view, views) = watch::channel(Arc::new(state.view(clock::now())));
+    let live = Live { batches, views, notifications: notifications.clone(), windows: windows.clone(), queries };
+    (live, run(state, Inputs { received, asked }, Outputs { view, notifications, windows }))
+}
+
+struct Inputs {
+    received: mpsc::Receiver<Arc<Batch>>,
+    asked: mpsc::Receiver<Query>,
+}
+
+struct Outputs {
+    view: watch::Sender<Arc<View>>,
+    notifications: broadcast::Sender<Notification>,
+    windows: broadcast::Sender<Arc<Vec<EdgeWindow>>>,
+}
+
+async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            batch = inputs.received.recv() => {
+                let Some(batch) = batch else { break };
+                let effects = state.take(&batch, clock::now());
+                outputs.perform(&mut state, effects, false);
+            }
+            query = inputs.asked.recv() => {
+                if let Some(Query::Graph(window, answer)) = query {
+                    // Whoever asked may have left; then nobody wants the answer.
+                    let _ = answer.send(state.graph(window, clock::now()));
+                }
+            }
+            _ = ticks.tick() => {
+                let effects = state.tick(clock::now());
+                outputs.perform(&mut state, effects, true);
+            }
+        }
+    }
+}
+
+impl Outputs {
+    /// A send fails only when nobody listens, and then nobody misses it.
+    fn perform(&self, state: &mut State, effects: Effects, publish: bool) {
+        if publish || effects.incidents_changed {
+            self.view.send_replace(Arc::new(state.view(clock::now())));
+        }
+        for notification in effects.notifications {
+            let _ = self.notifications.send(notification);
+        }
+        if !effects.windows.is_empty() {
+            let _ = self.windows.send(Arc::new(effects.windows));
+        }
     }
 }

@@ -1,0 +1,273 @@
+//! From the nouns of `model` and `topology` to the wire types of the HTTP API.
+
+use std::collections::BTreeMap;
+
+use tripline_api as api;
+use tripline_model::{BreakerState, BreakerTransition, Histogram, NodeKind, Ratio, Reporter, ServiceName};
+use tripline_topology::detect::{Candidate, Hop, HopEvent, Incident, Level, Phase};
+use tripline_topology::layout::{Point, layout};
+use tripline_topology::{EdgeSummary, GraphSummary, Health, NodeSummary, ServiceGraph};
+
+use crate::clock::rfc3339;
+
+/// Positions of the current generation of the graph.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    generation: Option<u64>,
+    positions: BTreeMap<ServiceName, Point>,
+}
+
+impl Placed {
+    /// Lays the graph out anew when nodes or edges came or went since.
+    pub(super) fn place(&mut self, summary: &GraphSummary) {
+        if self.generation == Some(summary.generation) {
+            return;
+        }
+        let nodes: Vec<ServiceName> = summary.nodes.iter().map(|node| node.name.clone()).collect();
+        let edges: Vec<(ServiceName, ServiceName)> =
+            summary.edges.iter().map(|edge| (edge.key.client.clone(), edge.key.server.clone())).collect();
+        self.positions = layout(&nodes, &edges, &self.positions);
+        self.generation = Some(summary.generation);
+    }
+}
+
+/// The graph with health, positions and open incidents.
+pub(super) fn graph<'a>(
+    summary: &GraphSummary,
+    placed: &Placed,
+    incidents: impl Iterator<Item = &'a api::Incident>,
+) -> api::Graph {
+    let mut incident_of: BTreeMap<&str, &str> = BTreeMap::new();
+    for incident in incidents.filter(|incident| !incident.is_resolved()) {
+        let services = incident.blast_radius.services.iter().map(String::as_str);
+        for service in services.chain(incident.origin()) {
+            incident_of.insert(service, &incident.id);
+        }
+    }
+    let seconds = summary.window.as_secs_f64();
+    api::Graph {
+        at: rfc3339(summary.at),
+        window_seconds: seconds,
+        generation: summary.generation,
+        nodes: summary.nodes.iter().map(|summary| node(summary, seconds, placed, &incident_of)).collect(),
+        edges: summary.edges.iter().map(|summary| edge(summary, seconds)).collect(),
+    }
+}
+
+fn node(
+    summary: &NodeSummary,
+    seconds: f64,
+    placed: &Placed,
+    incident_of: &BTreeMap<&str, &str>,
+) -> api::Node {
+    let id = summary.name.to_string();
+    let at = placed.positions.get(&summary.name).copied().unwrap_or_default();
+    api::Node {
+        namespace: summary.name.namespace().into(),
+        name: summary.name.name().into(),
+        kind: node_kind(summary.kind),
+        health: health(summary.health),
+        requests: summary.requests,
+        requests_per_second: summary.requests as f64 / seconds,
+        error_ratio: Ratio::of(summary.failed, summary.requests).get(),
+        latency_ms: latency(&summary.latency),
+        entry_point: summary.entry_point,
+        incident: incident_of.get(id.as_str()).map(|id| (*id).into()),
+        position: api::Position { x: at.x, y: at.y },
+        id,
+    }
+}
+
+fn edge(summary: &EdgeSummary, seconds: f64) -> api::Edge {
+    let counts = &summary.counts;
+    api::Edge {
+        id: summary.key.to_string(),
+        client: summary.key.client.to_string(),
+        server: summary.key.server.to_string(),
+        protocol: summary.key.protocol.to_string(),
+        reporter: match summary.reporter {
+            Reporter::Client => "client",
+            Reporter::Server => "server",
+            Reporter::Spans => "spans",
+        }
+        .into(),
+        health: health(summary.health),
+        requests: counts.requests,
+        requests_per_second: counts.requests as f64 / seconds,
+        failed: counts.failed,
+        shed: counts.shed,
+        error_ratio: Ratio::of(counts.failed, counts.requests).get(),
+        latency_ms: latency(&summary.latency),
+        attempts_per_request: summary.attempts_per_request(),
+        breaker: summary.breaker.map_or(api::BreakerState::None, breaker_state),
+        secured: summary.secured,
+    }
+}
+
+/// Every breaker of the graph: open ones first, then by client, server and id.
+pub(super) fn breakers(graph: &ServiceGraph) -> Vec<api::Breaker> {
+    let mut breakers: Vec<api::Breaker> = graph
+        .edges()
+        .flat_map(|(key, state)| {
+            state.breakers().map(|breaker| api::Breaker {
+                id: breaker.breaker.clone(),
+                client: key.client.to_string(),
+                client_instance: breaker.client_instance.clone(),
+                server: key.server.to_string(),
+                route: breaker.route.clone(),
+                endpoint: breaker.endpoint.clone(),
+                state: breaker_state(breaker.state),
+                since: rfc3339(breaker.since),
+                trips: breaker.trips,
+                last_reason: breaker.last_reason.map(|reason| reason.to_string()),
+            })
+        })
+        .collect();
+    breakers.sort_by(|a, b| (b.state, &a.client, &a.server, &a.id).cmp(&(a.state, &b.client, &b.server, &b.id)));
+    breakers
+}
+
+/// One transition.
+pub(super) fn transition(transition: &BreakerTransition) -> api::Transition {
+    api::Transition {
+        at: rfc3339(transition.at),
+        breaker: transition.breaker.clone(),
+        client: transition.client.to_string(),
+        server: transition.server.to_string(),
+        endpoint: transition.endpoint.clone(),
+        from: breaker_state(transition.from),
+        to: breaker_state(transition.to),
+        reason: transition.reason.to_string(),
+        origin: transition.origin.to_string(),
+        window_total: transition.window_total,
+        window_failed: transition.window_failed,
+        threshold: transition.threshold,
+        last_error: transition.last_error.clone(),
+        traces: transition.traces.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// One incident.
+pub(super) fn incident(incident: &Incident) -> api::Incident {
+    let blast = &incident.blast;
+    api::Incident {
+        id: incident.id.clone(),
+        level: match incident.level {
+            Level::Local => api::Level::Local,
+            Level::Propagating => api::Level::Propagating,
+            Level::Cascade => api::Level::Cascade,
+            Level::Amplifying => api::Level::Amplifying,
+            Level::SelfSustaining => api::Level::SelfSustaining,
+        },
+        phase: match incident.phase {
+            Phase::Starting => api::Phase::Starting,
+            Phase::Spreading => api::Phase::Spreading,
+            Phase::Contained => api::Phase::Contained,
+            Phase::Recovering => api::Phase::Recovering,
+            Phase::Resolved => api::Phase::Resolved,
+        },
+        started_at: rfc3339(incident.started),
+        detected_at: rfc3339(incident.detected),
+        updated_at: rfc3339(incident.updated),
+        resolved_at: incident.resolved.map(rfc3339),
+        suspected_origins: incident.candidates.iter().map(candidate).collect(),
+        unexplained: incident.unexplained.get(),
+        path: path(&incident.path),
+        blast_radius: api::BlastRadius {
+            services: blast.services.iter().map(ToString::to_string).collect(),
+            edges: blast.edges.iter().map(ToString::to_string).collect(),
+            entry_points: blast.entries.iter().map(|entry| entry.service.to_string()).collect(),
+            entries: blast
+                .entries
+                .iter()
+                .map(|entry| api::AffectedEntry {
+                    service: entry.service.to_string(),
+                    failed_ratio: Ratio::of(entry.failed, entry.requests).get(),
+                    added_latency_ms: entry.slower * 1e3,
+                })
+                .collect(),
+            affected_request_ratio: Ratio::of(blast.failed, blast.requests).get(),
+            requests_failed: blast.failed,
+            requests_total: blast.requests,
+        },
+        amplification: api::Amplification {
+            attempts_per_request: incident.attempts_per_request,
+            demand: incident.demand,
+        },
+        trips: incident.trips,
+        raw_alerts: incident.raw_alerts,
+        alerts_sent: incident.notices,
+    }
+}
+
+fn candidate(candidate: &Candidate) -> api::Candidate {
+    api::Candidate {
+        service: candidate.suspect.service.to_string(),
+        edge: candidate.suspect.edge.as_ref().map(ToString::to_string),
+        kind: candidate.kind.as_str().into(),
+        score: candidate.score.get(),
+        evidence: candidate
+            .evidence
+            .iter()
+            .map(|evidence| api::Evidence {
+                kind: evidence.kind.as_str().into(),
+                text: evidence.text.clone(),
+                value: evidence.value,
+            })
+            .collect(),
+    }
+}
+
+fn path(hops: &[Hop]) -> Vec<api::PathStep> {
+    let first = hops.iter().map(|hop| hop.at).min().unwrap_or_default();
+    hops.iter()
+        .map(|hop| {
+            let (event, reason) = match hop.event {
+                HopEvent::Tripped(reason) => (api::PathEvent::Tripped, reason.as_str()),
+                HopEvent::Failing => (api::PathEvent::Degraded, "errors"),
+                HopEvent::Slow => (api::PathEvent::Degraded, "latency"),
+            };
+            api::PathStep {
+                at: rfc3339(hop.at),
+                client: hop.key.client.to_string(),
+                server: hop.key.server.to_string(),
+                event,
+                reason: reason.into(),
+                lag_ms: u64::try_from(hop.at.since(first).as_millis()).unwrap_or(u64::MAX),
+            }
+        })
+        .collect()
+}
+
+fn latency(histogram: &Histogram) -> api::Latency {
+    let quantile = |q| histogram.quantile(q).map_or(0.0, |latency| latency.as_secs_f64() * 1e3);
+    api::Latency { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
+}
+
+const fn health(health: Health) -> api::Health {
+    match health {
+        Health::Idle => api::Health::Idle,
+        Health::Healthy => api::Health::Healthy,
+        Health::Degraded => api::Health::Degraded,
+        Health::Failing => api::Health::Failing,
+    }
+}
+
+const fn breaker_state(state: BreakerState) -> api::BreakerState {
+    match state {
+        BreakerState::Closed => api::BreakerState::Closed,
+        BreakerState::HalfOpen => api::BreakerState::HalfOpen,
+        BreakerState::Open => api::BreakerState::Open,
+    }
+}
+
+const fn node_kind(kind: NodeKind) -> api::NodeKind {
+    match kind {
+        NodeKind::Service => api::NodeKind::Service,
+        NodeKind::Gateway => api::NodeKind::Gateway,
+        NodeKind::External => api::NodeKind::External,
+        NodeKind::Database => api::NodeKind::Database,
+        NodeKind::Queue => api::NodeKind::Queue,
+        NodeKind::User => api::NodeKind::User,
+    }
+}

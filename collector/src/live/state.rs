@@ -1,0 +1,224 @@
+//! What the live task owns, as a state machine that is given `now`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tripline_api as api;
+use tripline_model::{BreakerTransition, EdgeKey, EdgeWindow, Protocol, SidecarReport, Timestamp};
+use tripline_topology::detect::{Detector, Settings};
+use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, ServiceGraph};
+
+use super::attribute::Attribution;
+use super::calls::CallWindows;
+use super::convert::{self, Placed};
+use super::sidecars::Sidecars;
+use super::{Counters, Notification, View};
+use crate::batch::Batch;
+use crate::pair::Pairer;
+
+/// The window of the published view.
+const VIEW_WINDOW: Duration = Duration::from_secs(60);
+/// Longest window that can be asked for.
+const MAX_WINDOW: Duration = Duration::from_secs(600);
+/// How long a resolved incident stays in the view.
+const SHOW_RESOLVED: Duration = Duration::from_secs(3600);
+
+/// What is to be done after an event.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) notifications: Vec<Notification>,
+    pub(super) windows: Vec<EdgeWindow>,
+    pub(super) incidents_changed: bool,
+}
+
+/// The graph, the pairing, the detector, and what the view shows beside them.
+pub(super) struct State {
+    graph: ServiceGraph,
+    detector: Detector,
+    pairer: Pairer,
+    calls: CallWindows,
+    attribution: Attribution,
+    sidecars: Sidecars,
+    transitions: VecDeque<api::Transition>,
+    /// Newest first, with the time of resolution.
+    incidents: Vec<(api::Incident, Option<Timestamp>)>,
+    placed: Placed,
+    counters: Counters,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits, settings: Settings) -> Self {
+        Self {
+            graph: ServiceGraph::new(limits),
+            detector: Detector::new(settings),
+            pairer: Pairer::default(),
+            calls: CallWindows::default(),
+            attribution: Attribution::default(),
+            sidecars: Sidecars::default(),
+            transitions: VecDeque::new(),
+            incidents: Vec::new(),
+            placed: Placed::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in what one request held. A breaker that opened is judged at once.
+    pub(super) fn take(&mut self, batch: &Batch, now: Timestamp) -> Effects {
+        for span in &batch.spans {
+            for call in self.pairer.observe(span, now) {
+                self.attribution.note(&call, now);
+                self.calls.count(&call);
+            }
+        }
+        for report in &batch.reports {
+            self.take_report(report, batch.received_at, now);
+        }
+        let mut opened = false;
+        for transition in &batch.transitions {
+            opened |= self.take_transition(transition, now);
+        }
+        if opened { self.evaluate(now) } else { Effects::default() }
+    }
+
+    /// Once a second: lets late halves go, judges, tidies.
+    pub(super) fn tick(&mut self, now: Timestamp) -> Effects {
+        for call in self.pairer.expire(now) {
+            self.calls.count(&call);
+        }
+        for window in self.calls.drain() {
+            self.observe(&window, now);
+        }
+        for window in self.attribution.due(now) {
+            self.observe(&window, now);
+        }
+        self.graph.tidy(now);
+        self.sidecars.tidy(now);
+        let mut effects = self.evaluate(now);
+        effects.windows = self.graph.drain_windows(now);
+        self.incidents.retain(|(_, resolved)| resolved.is_none_or(|at| now.since(at) <= SHOW_RESOLVED));
+        effects
+    }
+
+    /// The graph over the last `window`.
+    pub(super) fn graph(&mut self, window: Duration, now: Timestamp) -> api::Graph {
+        let window = window.clamp(Duration::from_secs(1), MAX_WINDOW);
+        let summary = GraphSummary::of(&self.graph, window, now);
+        self.placed.place(&summary);
+        convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident))
+    }
+
+    /// What everyone may see now.
+    pub(super) fn view(&mut self, now: Timestamp) -> View {
+        let pairing = self.pairer.counters();
+        let counters = Counters {
+            spans_paired: pairing.paired,
+            spans_unpaired: pairing.unpaired,
+            spans_evicted: pairing.evicted,
+            spans_repeated: pairing.repeated,
+            ..self.counters
+        };
+        View {
+            graph: self.graph(VIEW_WINDOW, now),
+            incidents: self.incidents.iter().map(|(incident, _)| incident.clone()).collect(),
+            breakers: convert::breakers(&self.graph),
+            transitions: self.transitions.iter().cloned().collect(),
+            proxies: self.sidecars.list(now),
+            counters,
+        }
+    }
+
+    fn take_report(&mut self, report: &SidecarReport, received_at: Timestamp, now: Timestamp) {
+        self.sidecars.note(report, received_at);
+        self.graph.observe_sidecar(&report.sidecar.service, now);
+        for window in &report.edges {
+            if let Some(window) = self.attribution.resolve(window, now) {
+                self.observe(&window, now);
+            }
+        }
+        for status in &report.breakers {
+            let key = self.edge_between(&report.sidecar.service, &status.server);
+            let info = BreakerInfo {
+                breaker: status.breaker.clone(),
+                client_instance: report.sidecar.instance.clone(),
+                route: status.route.clone(),
+                endpoint: status.endpoint.clone(),
+                state: status.state,
+                since: status.since,
+                trips: status.trips,
+                last_reason: None,
+            };
+            self.graph.observe_breaker(&key, info, now);
+        }
+    }
+
+    /// Answers whether a breaker opened.
+    fn take_transition(&mut self, transition: &BreakerTransition, now: Timestamp) -> bool {
+        self.counters.transitions += 1;
+        let key = self.edge_between(&transition.client, &transition.server);
+        let trips = self.graph.edge(&key).map_or(0, |edge| {
+            edge.breakers()
+                .find(|known| {
+                    known.breaker == transition.breaker && known.client_instance == transition.client_instance
+                })
+                .map_or(0, |known| known.trips)
+        });
+        let opened = transition.to == tripline_model::BreakerState::Open;
+        let info = BreakerInfo {
+            breaker: transition.breaker.clone(),
+            client_instance: transition.client_instance.clone(),
+            route: transition.route.clone(),
+            endpoint: transition.endpoint.clone(),
+            state: transition.to,
+            since: transition.at,
+            trips: trips + u64::from(opened),
+            last_reason: Some(transition.reason),
+        };
+        self.graph.observe_breaker(&key, info, now);
+        self.detector.observe(transition, key);
+        self.transitions.push_front(convert::transition(transition));
+        self.transitions.truncate(api::stream::MAX_TRANSITIONS);
+        opened
+    }
+
+    /// The edge that a breaker between two services guards: one that carries traffic, else HTTP.
+    fn edge_between(&self, client: &tripline_model::ServiceName, server: &tripline_model::ServiceName) -> EdgeKey {
+        let key =
+            |protocol| EdgeKey { client: client.clone(), server: server.clone(), protocol };
+        [Protocol::Http, Protocol::Grpc, Protocol::Tcp]
+            .into_iter()
+            .map(key)
+            .find(|key| self.graph.edge(key).is_some())
+            .unwrap_or_else(|| key(Protocol::Http))
+    }
+
+    fn observe(&mut self, window: &EdgeWindow, now: Timestamp) {
+        let counter = match self.graph.observe(window, now) {
+            Observed::Counted => &mut self.counters.windows,
+            Observed::Folded => &mut self.counters.windows_folded,
+            Observed::Implausible => &mut self.counters.windows_implausible,
+            Observed::OutOfTime => &mut self.counters.windows_out_of_time,
+        };
+        *counter += 1;
+    }
+
+    fn evaluate(&mut self, now: Timestamp) -> Effects {
+        let evaluation = self.detector.evaluate(&self.graph, now);
+        let mut effects = Effects { incidents_changed: !evaluation.changed.is_empty(), ..Effects::default() };
+        for incident in &evaluation.changed {
+            let wire = convert::incident(incident);
+            match self.incidents.iter_mut().find(|(known, _)| known.id == wire.id) {
+                Some(known) => *known = (wire, incident.resolved),
+                None => self.incidents.insert(0, (wire, incident.resolved)),
+            }
+        }
+        for (notice, id) in evaluation.notices {
+            if let Some((incident, _)) = self.incidents.iter().find(|(known, _)| known.id == id) {
+                effects.notifications.push(Notification { notice, incident: incident.clone() });
+            }
+        }
+        effects
+    }
+}
+
+#[cfg(test)]
+mod tests;
