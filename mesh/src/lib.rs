@@ -7,12 +7,23 @@
 //!    hide the others.
 //! 2. `schema` + `check`: one table says for every field its shape and whether this program uses, approximates or
 //!    ignores it. One walk over the tree gives every problem, every warning and the compatibility report.
-//! 3. `read`: checked trees -> [`VirtualNode`], [`VirtualService`], [`VirtualRouter`].
-//! 4. `resolve`: names and references across documents: what is missing, double or does not fit together.
+//! 3. `select`, `index`: which documents are read, who is there, what references mean.
+//! 4. `read`: checked trees -> [`VirtualNode`], [`VirtualService`], [`VirtualRouter`], and what no single field can show.
 //! 5. [`Mesh::node_config`]: the view of one proxy.
 //!
 //! Nothing here reads a file, a clock or the network. A configuration with one problem is refused as a whole, with all
 //! its problems at once; unknown and unsupported fields are warnings, because documents of real users carry many.
+
+mod yaml;
+
+mod check;
+mod schema;
+
+mod cursor;
+mod findings;
+mod index;
+mod read;
+mod select;
 
 mod document;
 mod endpoint;

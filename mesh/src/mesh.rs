@@ -4,7 +4,15 @@ use std::collections::BTreeMap;
 
 use tripline_model::ServiceName;
 
-use crate::{FieldUse, NodeConfig, NodeError, Problem, Problems, VirtualNode, VirtualRouter, VirtualService};
+use crate::findings::{Findings, Place};
+use crate::index::{Index, Kind};
+use crate::read::Reader;
+use crate::select::{Document, select};
+use crate::yaml::{self, MAX_DOCUMENTS};
+use crate::{FieldUse, NodeError, Problem, Problems, VirtualNode, VirtualRouter, VirtualService};
+
+/// Most bytes of all sources together.
+const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
 /// A text to read, and what to call it in messages: a file's path.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +28,15 @@ pub struct Source<'a> {
 pub enum EgressFilter {
     /// They are forwarded to whatever their host name resolves to.
     AllowAll,
-    /// They are refused: only the node's backends can be called.
+    /// They are refused: only the node's backends can be called. App Mesh's default.
     #[default]
     DropAll,
 }
 
-/// A mesh in which every reference holds. Made by [`Mesh::parse`] only.
+/// A mesh in which every reference holds. Made by [`Mesh::parse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
-    /// Its name.
+    /// Its name; `mesh` when no document of kind Mesh gives one.
     pub name: String,
     /// What happens to calls that leave it.
     pub egress: EgressFilter,
@@ -57,17 +65,19 @@ impl Mesh {
     /// # Errors
     /// Every problem of every document at once.
     pub fn parse(sources: &[Source<'_>]) -> Result<Loaded, Problems> {
-        let _ = sources;
-        Err(Problems { problems: Vec::new(), warnings: Vec::new() })
-    }
-
-    /// What the proxy of one virtual node needs.
-    ///
-    /// # Errors
-    /// [`NodeError::Unknown`] when the mesh has no such node.
-    pub fn node_config(&self, node: &ServiceName) -> Result<NodeConfig, NodeError> {
-        let _ = self;
-        Err(NodeError::Unknown { wanted: node.to_string(), known: String::new() })
+        let mut findings = Findings::new(sources.iter().map(|source| source.name).collect());
+        let mut index = Index::default();
+        let documents = read_documents(sources, &mut index, &mut findings);
+        if documents.is_empty() && findings.problem_count() == 0 {
+            let message = "expected at least one document of apiVersion appmesh.k8s.aws/v1beta2, got none";
+            findings.problem(Place { source: 0, line: 0, path: "" }, message);
+        } else if !index.incomplete && !documents.iter().any(|document| Kind::of(document).is_none()) {
+            let message = "no document of kind Mesh: the mesh is called \"mesh\" and its egress filter is DROP_ALL";
+            findings.warn(Place { source: 0, line: 0, path: "" }, message);
+        }
+        let mesh = Reader { index: &index, findings: &mut findings }.mesh(&documents);
+        let (warnings, report) = findings.finish()?;
+        Ok(Loaded { mesh, warnings, report })
     }
 
     /// Finds a node as people name it: `NAMESPACE/NAME`, a bare `NAME` if it is unique, its `awsName`, or App Mesh's
@@ -76,7 +86,72 @@ impl Mesh {
     /// # Errors
     /// [`NodeError`] when none or several fit.
     pub fn find_node(&self, text: &str) -> Result<ServiceName, NodeError> {
-        let _ = self;
-        Err(NodeError::Unknown { wanted: text.to_owned(), known: String::new() })
+        let exact = ServiceName::from(text);
+        if self.nodes.contains_key(&exact) {
+            return Ok(exact);
+        }
+        let name = text.split_once("virtualNode/").map_or(text, |(_, name)| name);
+        let by_aws_name = self.nodes.values().find(|node| node.aws_name == name);
+        if let Some(node) = by_aws_name {
+            return Ok(node.id.clone());
+        }
+        let by_name: Vec<&ServiceName> = self.nodes.keys().filter(|id| id.name() == name).collect();
+        match by_name.as_slice() {
+            [] => Err(NodeError::unknown(self, text)),
+            [only] => Ok((*only).clone()),
+            several => Err(NodeError::Ambiguous { wanted: text.to_owned(), candidates: NodeError::list(several) }),
+        }
     }
+
+    /// Who may call whom, as the documents declare it: each node and the nodes behind its backends.
+    #[must_use]
+    pub fn declared_edges(&self) -> Vec<(ServiceName, ServiceName)> {
+        let mut edges = std::collections::BTreeSet::new();
+        for node in self.nodes.values() {
+            for backend in &node.backends {
+                for server in self.providers(&backend.service) {
+                    edges.insert((node.id.clone(), server));
+                }
+            }
+        }
+        edges.into_iter().collect()
+    }
+
+    /// The nodes that answer a service.
+    fn providers(&self, service: &ServiceName) -> Vec<ServiceName> {
+        match self.services.get(service).and_then(|service| service.provider.as_ref()) {
+            None => Vec::new(),
+            Some(crate::Provider::Node(node)) => vec![node.clone()],
+            Some(crate::Provider::Router(router)) => {
+                let routes = self.routers.get(router).map(|router| router.routes.as_slice()).unwrap_or_default();
+                routes.iter().flat_map(|route| route.targets.iter().map(|target| target.node.clone())).collect()
+            }
+        }
+    }
+}
+
+fn read_documents<'t>(sources: &[Source<'t>], index: &mut Index, findings: &mut Findings<'_>) -> Vec<Document<'t>> {
+    let mut documents = Vec::new();
+    let mut bytes = 0_usize;
+    for (number, source) in sources.iter().enumerate() {
+        let whole = Place { source: number, line: 0, path: "" };
+        bytes = bytes.saturating_add(source.text.len());
+        if bytes > MAX_TOTAL_BYTES || documents.len() > MAX_DOCUMENTS {
+            let message = format!("expected at most {MAX_TOTAL_BYTES} bytes and {MAX_DOCUMENTS} documents in all");
+            findings.problem(whole, format!("{message}; the sources from here on were not read"));
+            index.incomplete = true;
+            break;
+        }
+        let parsed = yaml::parse(source.text);
+        for broken in parsed.broken {
+            findings.problem(Place { line: broken.line, ..whole }, broken.message);
+            index.incomplete = true;
+        }
+        for document in select(number, parsed.documents, findings) {
+            if index.add(&document, source.name, findings) {
+                documents.push(document);
+            }
+        }
+    }
+    documents
 }

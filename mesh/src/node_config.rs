@@ -1,9 +1,12 @@
 //! What one proxy needs to know: its own listeners and the services its application may call.
 
+use std::collections::BTreeSet;
+
 use tripline_model::ServiceName;
 
 use crate::{
-    ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, OutlierDetection, PortMapping, Route,
+    ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh, OutlierDetection, PortMapping,
+    Provider, Route, RouteMatch, RouterRoute, VirtualNode, VirtualService,
 };
 
 /// The configuration of one proxy, complete: nothing in it refers to anything outside it.
@@ -26,8 +29,8 @@ pub struct NodeConfig {
 pub struct OutboundService {
     /// The virtual service, `namespace/name`; not a node of the graph, these are the targets' `node`.
     pub id: ServiceName,
-    /// Host names it answers to, lower case, without port: first `awsName`, then `name`, `name.namespace`,
-    /// `name.namespace.svc` and `name.namespace.svc.cluster.local`. No host belongs to two services of one proxy.
+    /// Host names it answers to, lower case, without port: `awsName`, `name.namespace`, `name.namespace.svc`,
+    /// `name.namespace.svc.cluster.local` and `name`. No host belongs to two services of one proxy.
     pub hosts: Vec<String>,
     /// Ports that clients address: the router's listeners, or the providing node's.
     pub ports: Vec<PortMapping>,
@@ -75,4 +78,149 @@ pub enum NodeError {
         /// Nodes that fit, in words.
         candidates: String,
     },
+}
+
+/// Names listed in an error before the rest is only counted.
+const NAMES_LISTED: usize = 20;
+
+impl NodeError {
+    pub(crate) fn unknown(mesh: &Mesh, wanted: &str) -> Self {
+        let known: Vec<&ServiceName> = mesh.nodes.keys().collect();
+        Self::Unknown { wanted: wanted.to_owned(), known: Self::list(&known) }
+    }
+
+    /// Some of the names, and how many more there are.
+    pub(crate) fn list(names: &[&ServiceName]) -> String {
+        let listed: Vec<String> = names.iter().take(NAMES_LISTED).map(ToString::to_string).collect();
+        match names.len() {
+            0 => "none".to_owned(),
+            all if all > NAMES_LISTED => format!("{} and {} more", listed.join(", "), all - NAMES_LISTED),
+            _ => listed.join(", "),
+        }
+    }
+}
+
+impl Mesh {
+    /// What the proxy of one virtual node needs.
+    ///
+    /// # Errors
+    /// [`NodeError::Unknown`] when the mesh has no such node.
+    pub fn node_config(&self, node: &ServiceName) -> Result<NodeConfig, NodeError> {
+        let node = self.nodes.get(node).ok_or_else(|| NodeError::unknown(self, &node.to_string()))?;
+        let called: Vec<&VirtualService> =
+            node.backends.iter().filter_map(|backend| self.services.get(&backend.service)).collect();
+        let mut services: Vec<OutboundService> = called.iter().map(|service| self.outbound(service)).collect();
+        name_hosts(&called, node.id.namespace(), &mut services);
+        Ok(NodeConfig {
+            service: node.id.clone(),
+            mesh: self.name.clone(),
+            egress: self.egress,
+            listeners: node.listeners.clone(),
+            services,
+        })
+    }
+
+    /// A service without its host names.
+    fn outbound(&self, service: &VirtualService) -> OutboundService {
+        let mut outbound =
+            OutboundService { id: service.id.clone(), hosts: Vec::new(), ports: Vec::new(), routes: Vec::new() };
+        match &service.provider {
+            None => {}
+            Some(Provider::Node(node)) => {
+                if let Some(node) = self.nodes.get(node) {
+                    let port = |listener: &Listener| PortMapping { port: listener.port, protocol: listener.protocol };
+                    outbound.ports = node.listeners.iter().map(port).collect();
+                    outbound.routes = routes_to_node(node);
+                }
+            }
+            Some(Provider::Router(router)) => {
+                if let Some(router) = self.routers.get(router) {
+                    outbound.ports.clone_from(&router.listeners);
+                    outbound.routes = router.routes.iter().map(|route| self.complete(route)).collect();
+                }
+            }
+        }
+        outbound
+    }
+
+    /// A router's route with its targets looked up.
+    fn complete(&self, route: &RouterRoute) -> Route {
+        let targets = route.targets.iter().filter_map(|target| {
+            let node = self.nodes.get(&target.node)?;
+            let listener = match target.port {
+                Some(port) => node.listeners.iter().find(|listener| listener.port == port),
+                None => node.listeners.first(),
+            };
+            weighted(node, listener?, target.weight)
+        });
+        Route {
+            name: route.name.clone(),
+            protocol: route.protocol,
+            matches: route.matches.clone(),
+            targets: targets.collect(),
+            timeouts: route.timeouts,
+            retry: route.retry.clone(),
+        }
+    }
+}
+
+/// A node as provider of a service: one route a listener, told apart by the port when there are several. With no route
+/// written, the listener's own timeouts hold on both sides.
+fn routes_to_node(node: &VirtualNode) -> Vec<Route> {
+    let several = node.listeners.len() > 1;
+    let route = |listener: &Listener| {
+        let mut matches = RouteMatch::prefix("/");
+        matches.port = several.then_some(listener.port);
+        Some(Route {
+            name: if several { format!("default-{}", listener.port) } else { "default".to_owned() },
+            protocol: listener.protocol,
+            matches,
+            targets: vec![weighted(node, listener, 1)?],
+            timeouts: listener.timeouts,
+            retry: None,
+        })
+    };
+    node.listeners.iter().filter_map(route).collect()
+}
+
+fn weighted(node: &VirtualNode, listener: &Listener, weight: u32) -> Option<WeightedTarget> {
+    let discovery = node.discovery.as_ref()?;
+    Some(WeightedTarget {
+        node: node.id.clone(),
+        weight,
+        hostname: discovery.hostname.clone(),
+        port: listener.port,
+        discovery: discovery.kind,
+        protocol: listener.protocol,
+        outlier_detection: listener.outlier_detection,
+        connection_pool: listener.connection_pool,
+    })
+}
+
+/// A form of a service's name as a host.
+type HostForm = fn(&VirtualService) -> String;
+
+/// The surest first.
+const HOST_FORMS: [HostForm; 5] = [
+    |service| service.aws_name.clone(),
+    |service| format!("{}.{}", service.id.name(), service.id.namespace()),
+    |service| format!("{}.{}.svc", service.id.name(), service.id.namespace()),
+    |service| format!("{}.{}.svc.cluster.local", service.id.name(), service.id.namespace()),
+    |service| service.id.name().to_owned(),
+];
+
+/// Hands out host names, each to one service only: where two services have the same, the one of the client's own
+/// namespace gets it, else the first backend.
+fn name_hosts(called: &[&VirtualService], namespace: &str, services: &mut [OutboundService]) {
+    let mut taken = BTreeSet::new();
+    let mut pairs: Vec<_> = called.iter().zip(services).collect();
+    pairs.sort_by_key(|(service, _)| service.id.namespace() != namespace);
+    for form in HOST_FORMS {
+        for (service, outbound) in &mut pairs {
+            let host = form(service).to_ascii_lowercase();
+            if taken.insert(host.clone()) {
+                outbound.hosts.push(host);
+            }
+        }
+    }
 }
