@@ -1,0 +1,199 @@
+//! History: everything received, as Parquet files that any tool can read, and the answers from them.
+//!
+//! One owner task takes batches, edge windows and incidents through a bounded channel and writes them every ten seconds
+//! (or when there are many) below the data folder: `spans/dt=2026-11-21/hr=09/L0-….parquet`, likewise `logs`, `edges`,
+//! `breaker_events`, `incidents`. Small files are merged, old ones let go ([`upkeep`]). The manifest names what belongs to
+//! history and up to which journal position; that position is published, so that the journal knows what it may forget, and a
+//! batch that is delivered again after a crash is recognised by its own position.
+//!
+//! Queries ([`query`]) choose files by the manifest, and rows still in memory answer too: what was acknowledged is found.
+//! The only user of polars in the workspace. The schema is documented in `docs/history.md`.
+
+mod bloom;
+mod edges;
+mod events;
+mod feed;
+mod file;
+mod frame;
+mod incidents;
+mod job;
+mod kind;
+mod logs;
+mod manifest;
+mod owner;
+mod past;
+mod positions;
+pub mod query;
+mod rebuild;
+mod rows;
+mod scan;
+mod spans;
+mod tally;
+#[cfg(test)]
+mod tests;
+pub mod upkeep;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tripline_api as api;
+use tripline_model::EdgeWindow;
+
+use crate::batch::Batch;
+
+pub use feed::follow;
+pub use file::WriteError;
+pub use kind::Kind;
+pub use owner::Owner;
+pub use past::PANE;
+pub use query::{LogQuery, MAX_LIMIT, Page, QueryError, TraceQuery};
+pub use tally::Counters;
+pub use upkeep::Retention;
+
+use positions::Positions;
+use rows::Rows;
+use scan::{Contents, Reader};
+use tally::Tally;
+
+/// Inputs that wait for the owner task.
+const QUEUE: usize = 1_024;
+/// Questions that wait for the owner task.
+const QUESTIONS: usize = 64;
+
+/// How history behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The data folder; made when it is not there.
+    pub dir: PathBuf,
+    /// How often rows are written.
+    pub flush_every: Duration,
+    /// Rows at which they are written at once.
+    pub flush_rows: usize,
+    /// Rows in memory at which no more are taken.
+    pub buffer_rows: usize,
+    /// How much is kept.
+    pub retention: Retention,
+    /// How long a question may take.
+    pub query_timeout: Duration,
+    /// Questions that run at a time.
+    pub concurrent_queries: usize,
+    /// The highest position the journal holds, when there is a journal. A manifest that claims more belongs to another journal;
+    /// its position is forgotten, or new batches would be taken for old ones.
+    pub journal_end: Option<u64>,
+}
+
+impl Settings {
+    /// The defaults for a data folder: ten seconds, seven days, 20 GiB.
+    #[must_use]
+    pub const fn in_folder(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            flush_every: Duration::from_secs(10),
+            flush_rows: 50_000,
+            buffer_rows: 200_000,
+            retention: Retention { max_age: Duration::from_secs(7 * 24 * 3_600), max_bytes: 20 << 30 },
+            query_timeout: Duration::from_secs(10),
+            concurrent_queries: 2,
+            journal_end: None,
+        }
+    }
+}
+
+/// Why history could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open history in {dir}; check that the folder can be written", dir = dir.display())]
+pub struct OpenError {
+    /// The data folder.
+    pub dir: PathBuf,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// Something to be kept.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Spans, logs and breaker transitions as received.
+    Batch(Arc<Batch>),
+    /// Finished windows of edges.
+    Windows(Arc<Vec<EdgeWindow>>),
+    /// An incident as it is now.
+    Incident(Arc<api::Incident>),
+}
+
+/// A hold on history. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct History {
+    inputs: mpsc::Sender<Input>,
+    questions: mpsc::Sender<oneshot::Sender<Contents>>,
+    durable: watch::Receiver<u64>,
+    reader: Arc<Reader>,
+    tally: Arc<Tally>,
+    queries: Arc<Semaphore>,
+    query_timeout: Duration,
+}
+
+/// Opens a data folder. Blocks: reads the manifest, and every file when there is none. The [`Owner`] is to be run as a root task.
+///
+/// # Errors
+/// When the folder cannot be made, read or written.
+pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
+    let mut manifest =
+        rebuild::open(&settings.dir).map_err(|source| OpenError { dir: settings.dir.clone(), source })?;
+    if settings.journal_end.is_some_and(|end| manifest.positions.highest() > end) {
+        tracing::warn!("history was fed from another journal before; its position is forgotten");
+        manifest.positions = Positions::default();
+    }
+    let tally = Arc::new(Tally::default());
+    tally.files.store(manifest.files.len() as u64, Relaxed);
+    tally.bytes.store(manifest.files.iter().map(|e| e.bytes).sum(), Relaxed);
+    let (inputs, inputs_taken) = mpsc::channel(QUEUE);
+    let (questions, questions_taken) = mpsc::channel(QUESTIONS);
+    let (durable_told, durable) = watch::channel(manifest.positions.done());
+    let reader = Arc::new(Reader::new(settings.dir.clone()));
+    let history = History {
+        inputs,
+        questions,
+        durable,
+        reader: Arc::clone(&reader),
+        tally: Arc::clone(&tally),
+        queries: Arc::new(Semaphore::new(settings.concurrent_queries.max(1))),
+        query_timeout: settings.query_timeout,
+    };
+    let owner = Owner {
+        settings,
+        inputs: inputs_taken,
+        questions: questions_taken,
+        durable: durable_told,
+        reader,
+        tally,
+        manifest: Arc::new(manifest),
+        rows: Rows::default(),
+        writing: None,
+        retired: std::collections::VecDeque::new(),
+        may_merge: false,
+    };
+    Ok((history, owner))
+}
+
+impl History {
+    /// Gives history something to keep; waits while it is too slow. False when it has ended.
+    pub async fn keep(&self, input: Input) -> bool {
+        self.inputs.send(input).await.is_ok()
+    }
+
+    /// The highest journal position up to which every batch is in Parquet.
+    #[must_use]
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.durable.clone()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.tally.read(self.reader.bad().len() as u64)
+    }
+}

@@ -1,0 +1,128 @@
+//! One Parquet file: how it is written, and what the manifest says about it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use polars::prelude::*;
+use tripline_model::Timestamp;
+
+use super::bloom::Bloom;
+use super::frame::Table;
+use super::kind::Kind;
+use super::manifest::{Entry, write_durably};
+use crate::clock::rfc3339;
+
+/// Rows that polars reads at once; small enough for many queries at a time, large enough to compress.
+const ROW_GROUP: usize = 65_536;
+/// Node ids that the manifest lists for a file; a file with more is read for every service.
+const MAX_SERVICES: usize = 64;
+
+/// Why rows could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk.
+    #[error("cannot write history; check that its disk is there and not full")]
+    Io(#[from] io::Error),
+    /// The encoding.
+    #[error("cannot encode rows as parquet")]
+    Encode(#[from] PolarsError),
+}
+
+/// Where a new file goes and what its name says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The data folder.
+    pub(super) dir: &'a Path,
+    /// What the rows are.
+    pub(super) kind: Kind,
+    /// Chooses the partition: rows lie in the hour in which they were written, so that a wrong clock cannot make partitions.
+    pub(super) written_at: Timestamp,
+    /// Number of the file.
+    pub(super) number: u64,
+    /// The highest journal position in Parquet once this flush is done.
+    pub(super) position: u64,
+    /// 0 as flushed, 1 and 2 merged.
+    pub(super) level: u8,
+}
+
+/// The partition for rows written at `at`: `spans/dt=2026-11-21/hr=09`.
+pub(super) fn folder(kind: Kind, at: Timestamp) -> String {
+    let text = rfc3339(at);
+    let (date, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{}/dt={date}/hr={}", kind.folder(), rest.get(..2).unwrap_or("00"))
+}
+
+/// Sorts and writes `frame`; afterwards the file is on disk, but belongs to history only once the manifest names it.
+pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteError> {
+    let Place { dir, kind, written_at, number, position, level } = place;
+    let mut frame = frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?;
+    let folder = folder(kind, written_at);
+    fs::create_dir_all(dir.join(&folder))?;
+    let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
+    let mut bytes = 0;
+    write_durably(&dir.join(&path), |file| -> Result<(), WriteError> {
+        let compression = ParquetCompression::Zstd(None);
+        let writer = ParquetWriter::new(&mut *file).with_compression(compression).with_row_group_size(Some(ROW_GROUP));
+        writer.with_statistics(StatisticsOptions::full()).finish(&mut frame)?;
+        bytes = file.metadata()?.len();
+        Ok(())
+    })?;
+    let mut entry = describe(kind, &frame)?;
+    if kind.has_traces() {
+        let filter = filter_of(&frame)?;
+        write_durably(&dir.join(filter_path(&path)), |file| file.write_all(filter.as_bytes()))?;
+        bytes += filter.as_bytes().len() as u64;
+    }
+    (entry.path, entry.written_at, entry.bytes, entry.level) = (path, written_at.as_nanos(), bytes, level);
+    Ok(entry)
+}
+
+/// What the rows of a file are about; path, size, level and time of writing are left empty.
+pub(super) fn describe(kind: Kind, frame: &DataFrame) -> PolarsResult<Entry> {
+    let table = Table(frame);
+    let (from, to) = kind.time_columns();
+    let (from, to) = (table.int(from)?, table.int(to)?);
+    let rows = 0..frame.height();
+    Ok(Entry {
+        kind,
+        path: String::new(),
+        written_at: 0,
+        from: rows.clone().map(|row| from.at(row)).min().unwrap_or(0),
+        to: rows.map(|row| to.at(row)).max().unwrap_or(0),
+        rows: frame.height() as u64,
+        bytes: 0,
+        level: 0,
+        services: services_of(kind, frame)?,
+    })
+}
+
+/// Where the filter of a file's trace ids lies.
+pub(super) fn filter_path(path: &str) -> String {
+    format!("{path}.bloom")
+}
+
+/// Reads a whole file.
+pub(super) fn read(path: &Path) -> PolarsResult<DataFrame> {
+    ParquetReader::new(fs::File::open(path)?).finish()
+}
+
+fn services_of(kind: Kind, frame: &DataFrame) -> PolarsResult<Option<BTreeSet<String>>> {
+    let mut services = BTreeSet::new();
+    for column in kind.service_columns() {
+        let distinct = frame.column(column)?.unique()?;
+        if services.len() + distinct.len() > MAX_SERVICES * 2 {
+            return Ok(None);
+        }
+        services.extend(distinct.str()?.iter().flatten().map(str::to_owned));
+    }
+    Ok((services.len() <= MAX_SERVICES).then_some(services))
+}
+
+fn filter_of(frame: &DataFrame) -> PolarsResult<Bloom> {
+    let distinct = frame.column("trace_id")?.unique()?;
+    let mut filter = Bloom::for_ids(distinct.len());
+    distinct.str()?.iter().flatten().filter_map(|id| id.parse().ok()).for_each(|id| filter.insert(id));
+    Ok(filter)
+}

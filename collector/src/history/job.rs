@@ -1,0 +1,112 @@
+//! The blocking work on files: a flush, a merge. Each begins with a manifest and ends with the next one stored.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tripline_model::Timestamp;
+
+use super::file::{self, Place, WriteError, filter_path};
+use super::kind::Kind;
+use super::manifest::{self, Manifest};
+use super::rows::Rows;
+use super::upkeep::{self, Merge, Retention};
+
+/// What a job changed.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The manifest that is stored now.
+    pub(super) manifest: Manifest,
+    /// Files that it no longer names; they may be deleted once no query reads them.
+    pub(super) retired: BTreeSet<String>,
+    /// Rows written.
+    pub(super) rows: u64,
+    /// Files among `retired` that retention let go.
+    pub(super) expired: u64,
+    /// Journal positions that were given up.
+    pub(super) skipped: u64,
+}
+
+/// Writes `rows` and lets expired files go.
+pub(super) fn flush(
+    dir: &Path,
+    before: &Manifest,
+    rows: &Rows,
+    (retention, now): (Retention, Timestamp),
+) -> Result<Done, WriteError> {
+    let mut manifest = before.clone();
+    let skipped = manifest.positions.flushed(rows.positions());
+    let position = manifest.positions.highest();
+    let mut written = 0;
+    for kind in Kind::ALL {
+        let frame = rows.frame(kind)?;
+        if frame.height() == 0 {
+            continue;
+        }
+        let place = Place { dir, kind, written_at: now, number: manifest.next_number, position, level: 0 };
+        manifest.files.push(file::write(place, &frame)?);
+        manifest.next_number += 1;
+        written += frame.height() as u64;
+    }
+    let retired = upkeep::expired(&manifest.files, retention, now);
+    manifest.files.retain(|entry| !retired.contains(&entry.path));
+    if manifest != *before {
+        manifest::store(dir, &manifest)?;
+    }
+    Ok(Done { manifest, expired: retired.len() as u64, retired, rows: written, skipped })
+}
+
+/// Makes one file of several.
+pub(super) fn merge(dir: &Path, before: &Manifest, merge: &Merge) -> Result<Done, WriteError> {
+    let mut manifest = before.clone();
+    let inputs: Vec<_> = manifest.files.extract_if(.., |entry| merge.paths.contains(&entry.path)).collect();
+    let (Some(first), Some(latest)) = (inputs.first(), inputs.iter().map(|e| e.written_at).max()) else {
+        return Ok(Done { manifest, retired: BTreeSet::new(), rows: 0, expired: 0, skipped: 0 });
+    };
+    let kind = first.kind;
+    let mut frames = inputs.iter().map(|entry| file::read(&dir.join(&entry.path)));
+    let mut whole = frames.next().transpose()?.unwrap_or_default();
+    for frame in frames {
+        whole.vstack_mut(&frame?)?;
+    }
+    let place = Place {
+        dir,
+        kind,
+        written_at: Timestamp::from_nanos(latest),
+        number: manifest.next_number,
+        position: manifest.positions.highest(),
+        level: merge.level,
+    };
+    manifest.files.push(file::write(place, &whole)?);
+    manifest.next_number += 1;
+    manifest::store(dir, &manifest)?;
+    Ok(Done { manifest, retired: merge.paths.clone(), rows: 0, expired: 0, skipped: 0 })
+}
+
+/// Deletes files that no manifest names any more, and folders that are empty then. What cannot be deleted stays until
+/// the next start.
+pub(super) fn delete(dir: &Path, paths: &BTreeSet<String>) {
+    for path in paths {
+        for path in [dir.join(path), dir.join(filter_path(path))] {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "a retired history file was not deleted");
+            }
+        }
+        let hour = dir.join(path).parent().map(Path::to_path_buf);
+        let day = hour.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+        for folder in [hour, day].into_iter().flatten() {
+            // Fails while something is in it, which is what we want.
+            let _still_in_use = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// What a job needs to run on another thread.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    /// The data folder.
+    pub(super) dir: PathBuf,
+    /// The manifest as it is.
+    pub(super) manifest: Arc<Manifest>,
+}

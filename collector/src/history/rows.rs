@@ -1,0 +1,76 @@
+//! Rows that wait in memory to be written: shared, not copied, and answered from like files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polars::prelude::*;
+use tripline_api as api;
+use tripline_model::EdgeWindow;
+
+use super::kind::Kind;
+use super::{edges, events, incidents, logs, spans};
+use crate::batch::Batch;
+
+/// Rows of all kinds, gathered since the last flush. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    batches: Vec<Arc<Batch>>,
+    windows: Vec<Arc<Vec<EdgeWindow>>>,
+    /// By identifier: only the latest state of each is written.
+    incidents: BTreeMap<String, Arc<api::Incident>>,
+    count: usize,
+}
+
+impl Rows {
+    /// Adds a batch; reports in it are not kept, their windows come from the live graph.
+    pub(super) fn add_batch(&mut self, batch: Arc<Batch>) {
+        let rows = batch.spans.len() + batch.logs.len() + batch.transitions.len();
+        self.count += rows;
+        self.batches.push(batch);
+    }
+
+    /// Adds finished edge windows.
+    pub(super) fn add_windows(&mut self, windows: Arc<Vec<EdgeWindow>>) {
+        self.count += windows.len();
+        self.windows.push(windows);
+    }
+
+    /// Adds the state of an incident, in place of its earlier one.
+    pub(super) fn add_incident(&mut self, incident: Arc<api::Incident>) {
+        self.count += usize::from(!self.incidents.contains_key(&incident.id));
+        self.incidents.insert(incident.id.clone(), incident);
+    }
+
+    /// How many rows of all kinds.
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is nothing to write and no position to remember.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.windows.is_empty() && self.incidents.is_empty()
+    }
+
+    /// How many batches are held, whatever is in them.
+    pub(super) fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Journal positions of the batches in it.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.batches.iter().map(|batch| batch.position)
+    }
+
+    /// The rows of one kind as a frame, unsorted and perhaps empty.
+    pub(super) fn frame(&self, kind: Kind) -> PolarsResult<DataFrame> {
+        match kind {
+            Kind::Spans => spans::encode(&self.batches.iter().flat_map(|b| &b.spans).collect::<Vec<_>>()),
+            Kind::Logs => logs::encode(&self.batches.iter().flat_map(|b| &b.logs).collect::<Vec<_>>()),
+            Kind::BreakerEvents => {
+                events::encode(&self.batches.iter().flat_map(|b| &b.transitions).collect::<Vec<_>>())
+            }
+            Kind::Edges => edges::encode(&self.windows.iter().flat_map(|w| w.iter()).collect::<Vec<_>>()),
+            Kind::Incidents => incidents::encode(&self.incidents.values().map(AsRef::as_ref).collect::<Vec<_>>()),
+        }
+    }
+}
