@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod clock;
 pub mod config;
+pub mod journal;
 pub mod history;
 pub mod live;
 pub mod pair;
