@@ -1,0 +1,89 @@
+//! A collector by itself, for tests that bring their own senders.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tripline_api::{Edge, Graph};
+
+use crate::{Api, Running, ports, programs, wait};
+
+const START: Duration = Duration::from_secs(30);
+
+/// A running collector with a data folder of its own.
+pub struct Collector {
+    /// The process.
+    pub running: Running,
+    /// Its HTTP API.
+    pub api: Api,
+    /// Where it takes OTLP over gRPC.
+    pub otlp_grpc: u16,
+    /// Where it takes OTLP over HTTP.
+    pub otlp_http: u16,
+    /// Configuration and data.
+    pub folder: TempDir,
+}
+
+impl Collector {
+    /// Starts a collector whose configuration ends with `more`, lines of YAML.
+    ///
+    /// # Errors
+    /// When it has not been built, or does not become ready.
+    pub async fn start(more: &str) -> Result<Self> {
+        let http = ports::free(3)?;
+        let folder = TempDir::with_prefix("tripline-collector-").context("could not create a data folder")?;
+        let data = folder.path().join("data");
+        let config = format!(
+            "data_dir: {}\nlisten:\n  http: 127.0.0.1:{http}\n  otlp_grpc: 127.0.0.1:{}\n  otlp_http: 127.0.0.1:{}\n{more}\n",
+            data.display(),
+            http + 1,
+            http + 2
+        );
+        fs::write(folder.path().join("tripline.yaml"), config).context("could not write the configuration")?;
+        let running = Self::launch(&folder)?;
+        let mut collector = Self { running, api: Api::on(http)?, otlp_grpc: http + 1, otlp_http: http + 2, folder };
+        let ready = collector.api.answers("/readyz", START).await;
+        collector.running.check()?;
+        ready.map(|()| collector)
+    }
+
+    /// Kills it without warning and starts it again on the same ports and data.
+    ///
+    /// # Errors
+    /// When it does not become ready again.
+    pub async fn kill_and_restart(&mut self) -> Result<()> {
+        self.running.signal(nix::sys::signal::Signal::SIGKILL)?;
+        self.running.ended(START).await?;
+        self.running = Self::launch(&self.folder)?;
+        self.api.answers("/readyz", START).await
+    }
+
+    /// The address that senders are given for OTLP over gRPC.
+    #[must_use]
+    pub fn otlp_grpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.otlp_grpc)
+    }
+
+    /// Waits until the graph over a minute has exactly these edges, given as `client>server:protocol`, each with traffic.
+    ///
+    /// # Errors
+    /// When it has others after `limit`; the message lists them.
+    pub async fn has_edges(&self, expected: &[&str], limit: Duration) -> Result<Vec<Edge>> {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        wait::until("the right edges", limit, async || {
+            let graph: Graph = self.api.get("/api/v1/graph?window=60s").await?;
+            let edges: Vec<Edge> = graph.edges.into_iter().filter(|edge| edge.requests > 0).collect();
+            let ids: Vec<&str> = edges.iter().map(|edge| edge.id.as_str()).collect();
+            anyhow::ensure!(ids == expected, "{ids:?}");
+            Ok(edges)
+        })
+        .await
+    }
+
+    fn launch(folder: &TempDir) -> Result<Running> {
+        let config = folder.path().join("tripline.yaml");
+        Running::start(&programs::ours("tripline")?, ["collector".as_ref(), "--config".as_ref(), config.as_os_str()])
+    }
+}

@@ -1,0 +1,124 @@
+//! Real senders that know nothing of Tripline: the OpenTelemetry Python SDK, and Envoy with its OpenTelemetry tracer.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tripline_api::{Graph, NodeKind};
+use tripline_tests::sidecar::Ports;
+use tripline_tests::{Api, Collector, Running, Sidecar, ports, programs, wait};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+const START: Duration = Duration::from_secs(30);
+/// Spans wait in their senders' batches, and windows of unnamed callers wait for spans.
+const SPANS: Duration = Duration::from_secs(45);
+
+/// A service of `fixtures/opentelemetry`.
+fn instrumented(collector: &Collector, arguments: &[&str]) -> Result<Running> {
+    let mut service = Command::new(programs::python("python")?);
+    service
+        .arg(format!("{FIXTURES}/opentelemetry/service.py"))
+        .args(arguments)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.otlp_grpc_url())
+        .env("OTEL_EXPORTER_OTLP_INSECURE", "true");
+    Running::start_command(&service)
+}
+
+async fn ask(port: u16, times: usize) -> Result<()> {
+    let api = Api::on(port)?;
+    api.answers("/", START).await?;
+    for _ in 1..times {
+        api.text("/").await?;
+    }
+    Ok(())
+}
+
+async fn kinds(collector: &Collector) -> Result<Vec<(String, NodeKind)>> {
+    let graph: Graph = collector.api.get("/api/v1/graph?window=60s").await?;
+    Ok(graph.nodes.into_iter().map(|node| (node.id, node.kind)).collect())
+}
+
+#[tokio::test]
+async fn python_services_without_any_sidecar_are_paired_from_their_spans() -> Result<()> {
+    let collector = Collector::start("").await?;
+    let base = ports::free(2)?;
+    let orders = format!("{}", base + 1);
+    let _orders = instrumented(&collector, &["orders", &orders])?;
+    Api::on(base + 1)?.answers("/", START).await?;
+    let next = format!("http://127.0.0.1:{orders}/");
+    let _storefront = instrumented(&collector, &["storefront", &base.to_string(), &next])?;
+    ask(base, 20).await?;
+    let database = "shop/orders>orders (sqlite):database";
+    let expected = ["shop/storefront>shop/orders:http", database, "user>shop/orders:http", "user>shop/storefront:http"];
+    let edges = collector.has_edges(&expected, SPANS).await?;
+    let requests = |id: &str| edges.iter().find(|edge| edge.id == id).map_or(0, |edge| edge.requests);
+    ensure!(requests("shop/storefront>shop/orders:http") == 20, "{edges:?}");
+    ensure!(requests(database) == 21 && requests("user>shop/orders:http") == 1, "{edges:?}");
+    let kinds = kinds(&collector).await?;
+    ensure!(kinds.contains(&("orders (sqlite)".into(), NodeKind::Database)), "{kinds:?}");
+    ensure!(kinds.contains(&("user".into(), NodeKind::User)), "{kinds:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_python_client_without_a_sidecar_is_named_on_the_edge_that_the_servers_sidecar_counts() -> Result<()> {
+    let collector = Collector::start("").await?;
+    let base = ports::free(5)?;
+    let orders = Ports::from(base);
+    let mesh = collector.folder.path().join("mesh.yaml");
+    let text = fs::read_to_string(format!("{FIXTURES}/opentelemetry/mesh.yaml")).context("no mesh fixture")?;
+    fs::write(&mesh, text.replace("ORDERS_IN", &orders.inbound.to_string()))?;
+    let _orders = instrumented(&collector, &["orders", &orders.app.to_string()])?;
+    let _sidecar = Sidecar::start(&mesh, "shop/orders", orders, collector.otlp_grpc).await?;
+    let next = format!("http://127.0.0.1:{}/", orders.inbound);
+    let storefront = base + 4;
+    let _storefront = instrumented(&collector, &["storefront", &storefront.to_string(), &next])?;
+    ask(storefront, 30).await?;
+    let database = "shop/orders>orders (sqlite):database";
+    let expected = ["shop/storefront>shop/orders:http", database, "user>shop/storefront:http"];
+    let edges = collector.has_edges(&expected, SPANS).await?;
+    let call = edges.iter().find(|edge| edge.id == expected[0]).context("no edge")?;
+    ensure!(call.requests == 30 && call.reporter == "server", "{call:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn envoy_as_the_sidecar_of_two_services_gives_their_edges() -> Result<()> {
+    let collector = Collector::start("").await?;
+    let base = ports::free(6)?;
+    let port = |offset: u16| (base + offset).to_string();
+    let words = [
+        ("ADMIN", port(0)),
+        ("FRONT_IN", port(1)),
+        ("FRONT_OUT", port(2)),
+        ("FRONT_APP", port(3)),
+        ("BACK_IN", port(4)),
+        ("BACK_APP", port(5)),
+        ("COLLECTOR", collector.otlp_grpc.to_string()),
+    ];
+    let mut config = fs::read_to_string(format!("{FIXTURES}/envoy/envoy.yaml")).context("no envoy fixture")?;
+    config = config.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    for (word, value) in &words {
+        config = config.replace(word, value);
+    }
+    let file = collector.folder.path().join("envoy.yaml");
+    fs::write(&file, config)?;
+    let app = format!("{FIXTURES}/envoy/app.py");
+    let python = programs::python("python")?;
+    let _back = Running::start(&python, [app.as_str(), &port(5)])?;
+    let _front = Running::start(&python, [app.as_str(), &port(3), &format!("http://127.0.0.1:{}/", port(2))])?;
+    let _envoy = Running::start(
+        &programs::python("envoy")?,
+        ["-c", &file.display().to_string(), "--concurrency", "1", "-l", "error"],
+    )?;
+    for app in [base + 3, base + 5] {
+        // A connection only: a request would leave spans that the test did not ask for.
+        let what = format!("port {app} to take connections");
+        wait::until(&what, START, async || tokio::net::TcpStream::connect(("127.0.0.1", app)).await).await?;
+    }
+    ask(base + 1, 25).await?;
+    let edges = collector.has_edges(&["front>back:http", "user>front:http"], SPANS).await?;
+    ensure!(edges.iter().all(|edge| edge.requests == 25), "{edges:?}");
+    Ok(())
+}
