@@ -31,7 +31,7 @@ mod spans;
 mod tally;
 #[cfg(test)]
 mod tests;
-pub mod upkeep;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ use tripline_api as api;
 use tripline_model::EdgeWindow;
 
 use crate::batch::Batch;
+use crate::config::Retention;
 
 pub use feed::follow;
 pub use file::WriteError;
@@ -51,7 +52,6 @@ pub use owner::Owner;
 pub use past::PANE;
 pub use query::{LogQuery, MAX_LIMIT, Page, QueryError, TraceQuery};
 pub use tally::Counters;
-pub use upkeep::Retention;
 
 use positions::Positions;
 use rows::Rows;
@@ -86,15 +86,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for a data folder: ten seconds, seven days, 20 GiB.
+    /// The defaults for a data folder: rows are written every ten seconds.
     #[must_use]
-    pub const fn in_folder(dir: PathBuf) -> Self {
+    pub const fn new(dir: PathBuf, retention: Retention) -> Self {
         Self {
             dir,
             flush_every: Duration::from_secs(10),
             flush_rows: 50_000,
             buffer_rows: 200_000,
-            retention: Retention { max_age: Duration::from_secs(7 * 24 * 3_600), max_bytes: 20 << 30 },
+            retention,
             query_timeout: Duration::from_secs(10),
             concurrent_queries: 2,
             journal_end: None,

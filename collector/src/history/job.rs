@@ -11,7 +11,8 @@ use super::file::{self, Place, WriteError, filter_path};
 use super::kind::Kind;
 use super::manifest::{self, Manifest};
 use super::rows::Rows;
-use super::upkeep::{self, Merge, Retention};
+use super::upkeep::{self, Merge};
+use crate::config::Retention;
 
 /// What a job changed.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) fn flush(
     dir: &Path,
     before: &Manifest,
     rows: &Rows,
-    (retention, now): (Retention, Timestamp),
+    (retention, now): (&Retention, Timestamp),
 ) -> Result<Done, WriteError> {
     let mut manifest = before.clone();
     let skipped = manifest.positions.flushed(rows.positions());

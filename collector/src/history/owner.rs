@@ -107,7 +107,7 @@ impl Owner {
             let (rows, ground) = (Arc::clone(rows), self.ground());
             let retention = self.settings.retention;
             return Some(tokio::task::spawn_blocking(move || {
-                job::flush(&ground.dir, &ground.manifest, &rows, (retention, now))
+                job::flush(&ground.dir, &ground.manifest, &rows, (&retention, now))
             }));
         }
         if self.writing.is_some() || !self.may_merge {

@@ -19,6 +19,7 @@ use tripline_otlp::{LogRecord, SpanEvent, SpanKind, SpanRecord, SpanStatus, Valu
 use super::{Counters, History, Input, LogQuery, Page, Settings, TraceQuery, open};
 use crate::batch::Batch;
 use crate::clock::parse_rfc3339;
+use crate::config::Retention;
 
 /// History in a folder, with its task.
 struct Running {
@@ -66,12 +67,12 @@ impl Running {
 
 /// Never flushes by itself within a test.
 fn lazy(dir: &Path) -> Settings {
-    Settings { flush_every: Duration::from_secs(3_600), ..Settings::in_folder(dir.to_owned()) }
+    Settings { flush_every: Duration::from_secs(3_600), ..Settings::new(dir.to_owned(), Retention::default()) }
 }
 
 /// Flushes all the time.
 fn eager(dir: &Path) -> Settings {
-    Settings { flush_every: Duration::from_millis(20), ..Settings::in_folder(dir.to_owned()) }
+    Settings { flush_every: Duration::from_millis(20), ..Settings::new(dir.to_owned(), Retention::default()) }
 }
 
 fn all() -> Page {

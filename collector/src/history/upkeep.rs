@@ -12,21 +12,14 @@ use std::time::Duration;
 use tripline_model::Timestamp;
 
 use super::file::folder;
+use super::kind::Kind;
 use super::manifest::Entry;
+use crate::config::Retention;
 
 /// Flushed files that become one while their hour lasts.
 const MERGE_AT: usize = 16;
 /// Rows of a merged file; what has to fit into memory to merge.
 const MAX_MERGED_ROWS: u64 = 1_000_000;
-
-/// How much is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// For how long.
-    pub max_age: Duration,
-    /// How many bytes at most.
-    pub max_bytes: u64,
-}
 
 /// Files of one partition that become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,14 +52,14 @@ pub(super) fn merge_due(files: &[Entry], bad: &BTreeSet<String>, now: Timestamp)
 }
 
 /// Paths of the files to let go now.
-pub(super) fn expired(files: &[Entry], retention: Retention, now: Timestamp) -> BTreeSet<String> {
-    let oldest = (now - retention.max_age).as_nanos();
-    let (gone, mut kept): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(|e| e.written_at < oldest);
+pub(super) fn expired(files: &[Entry], retention: &Retention, now: Timestamp) -> BTreeSet<String> {
+    let is_too_old = |e: &&Entry| e.written_at < (now - max_age(e.kind, retention)).as_nanos();
+    let (gone, mut kept): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(is_too_old);
     let mut gone: BTreeSet<String> = gone.into_iter().map(|e| e.path.clone()).collect();
     kept.sort_by_key(|e| (e.kind.is_small(), e.written_at));
     let mut bytes: u64 = kept.iter().map(|e| e.bytes).sum();
     for entry in kept {
-        if bytes <= retention.max_bytes {
+        if bytes <= retention.disk_bytes {
             break;
         }
         bytes -= entry.bytes;
@@ -75,9 +68,17 @@ pub(super) fn expired(files: &[Entry], retention: Retention, now: Timestamp) -> 
     gone
 }
 
+const fn max_age(kind: Kind, retention: &Retention) -> Duration {
+    match kind {
+        Kind::Spans => retention.spans,
+        Kind::Logs => retention.logs,
+        Kind::Edges => retention.edges,
+        Kind::BreakerEvents | Kind::Incidents => retention.incidents,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::kind::Kind;
     use super::*;
 
     const HOUR: u64 = 3_600;
@@ -141,9 +142,9 @@ mod tests {
             entry(Kind::Spans, 3, 3, 1),
             entry(Kind::Incidents, 3, 4, 1),
         ];
-        let gone = |max_hours, max_bytes| {
-            let retention = Retention { max_age: Duration::from_secs(max_hours * HOUR), max_bytes };
-            let paths = expired(&files, retention, Timestamp::from_secs(4 * HOUR));
+        let gone = |incident_hours, disk_bytes| {
+            let incidents = Duration::from_secs(incident_hours * HOUR);
+            let paths = expired(&files, &Retention { incidents, disk_bytes, ..Retention::default() }, Timestamp::from_secs(4 * HOUR));
             files.iter().map(|e| paths.contains(&e.path)).collect::<Vec<_>>()
         };
         assert_eq!(gone(24, 1_000), [false, false, false, false]);

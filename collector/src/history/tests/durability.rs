@@ -4,7 +4,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::history::Retention;
 
 fn parquet_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -109,7 +108,7 @@ async fn damaged_and_missing_files_are_left_out_and_counted() {
 async fn questions_see_every_row_once_while_files_are_written_and_merged() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(Settings { flush_rows: 1, ..eager(dir.path()) });
-    for position in 1..=60 {
+    for position in 1..=40 {
         running.keep(batch(position)).await;
         // The owner takes inputs and questions from two queues; a row counts once it was taken.
         let bodies = loop {
@@ -120,20 +119,23 @@ async fn questions_see_every_row_once_while_files_are_written_and_merged() {
         };
         let expected: Vec<String> = (1..=position).rev().map(|n| format!("batch {n}")).collect();
         assert_eq!(bodies, expected);
+        if position % 2 == 0 {
+            running.until(|c| c.rows_written == position).await;
+        }
     }
     running.until(|c| c.merges > 0).await;
-    assert_eq!(running.log_bodies().await.len(), 60);
+    assert_eq!(running.log_bodies().await.len(), 40);
     running.stop().await;
     let running = Running::start(lazy(dir.path()));
-    assert_eq!(*running.history.durable().borrow(), 60);
-    assert_eq!(running.log_bodies().await.len(), 60);
+    assert_eq!(*running.history.durable().borrow(), 40);
+    assert_eq!(running.log_bodies().await.len(), 40);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_budget_lets_files_go() {
     let dir = tempfile::tempdir().unwrap();
-    let retention = Retention { max_age: Duration::from_secs(3_600), max_bytes: 1 };
+    let retention = Retention { disk_bytes: 1, ..Retention::default() };
     let running = Running::start(Settings { retention, ..eager(dir.path()) });
     running.keep(batch(1)).await;
     running.until(|c| c.files_expired == 1).await;

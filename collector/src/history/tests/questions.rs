@@ -168,7 +168,7 @@ async fn the_latest_state_of_an_incident_is_answered() {
 async fn a_question_that_takes_too_long_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(Settings { query_timeout: Duration::from_millis(50), ..lazy(dir.path()) });
-    let _busy = running.history.queries.acquire_many(2).await.unwrap();
+    let _busy = Arc::clone(&running.history.queries).acquire_many_owned(2).await.unwrap();
     assert!(matches!(running.history.trace(trace(1)).await, Err(QueryError::Timeout(_))));
     assert_eq!(running.history.counters().query_timeouts, 1);
     running.stop().await;
