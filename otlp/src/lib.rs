@@ -2,13 +2,17 @@
 //!
 //! [`span`] and [`log`] turn received spans and log records into records with resolved identities and semantic
 //! conventions, old and new; [`sidecar`] and [`transition`] are the sidecar's own telemetry, encoded and decoded side by
-//! side so that the two cannot drift apart. No transport here: whoever sends or receives brings tonic or HTTP.
+//! side so that the two cannot drift apart. [`wire`] turns hostile bytes into requests, and answers into bytes. No
+//! transport here: whoever sends or receives brings tonic or HTTP.
 
 pub mod sidecar;
 pub mod transition;
 
 pub mod log;
+pub mod semconv;
 pub mod span;
+
+pub mod wire;
 
 pub mod names;
 

@@ -1,8 +1,12 @@
 //! A received span with its identities resolved.
 
+mod decode;
+
 use std::sync::Arc;
 
 use tripline_model::{NodeKind, ServiceName, SpanId, Timestamp, TraceId};
+
+pub use decode::{DecodedSpans, MAX_EVENTS, MAX_LINKS, RejectedSpans, decode};
 
 /// OTLP's span kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

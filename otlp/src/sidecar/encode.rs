@@ -15,6 +15,8 @@ use super::part::{self, Part};
 use crate::attribute::{flag, push_text, text};
 use crate::{names, resource};
 
+type HistogramOf = fn(&EdgeWindow) -> &Histogram;
+
 /// One report as one request, with one resource and one scope.
 #[must_use]
 pub fn encode_report(report: &SidecarReport) -> ExportMetricsServiceRequest {
@@ -50,8 +52,7 @@ fn edge_metrics(metrics: &mut Vec<Metric>, report: &SidecarReport, reporter: Rep
             metrics.push(sum(name(metric.name), metric.unit, AggregationTemporality::Delta, points));
         }
     }
-    let read: [(_, fn(&EdgeWindow) -> &Histogram); 2] =
-        [(part::DURATION, |e| &e.latency), (part::SELF_DURATION, |e| &e.self_time)];
+    let read: [(_, HistogramOf); 2] = [(part::DURATION, |e| &e.latency), (part::SELF_DURATION, |e| &e.self_time)];
     for (suffix, histogram) in read {
         let points: Vec<_> = edges()
             .filter(|edge| !histogram(edge).is_empty())
