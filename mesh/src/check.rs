@@ -141,7 +141,7 @@ fn check_scalar(shape: &Shape, text: &str, quoted: bool) -> Result<(), String> {
 }
 
 /// A variable or template placeholder that nobody filled in, in words.
-fn placeholder(text: &str) -> Option<String> {
+pub(crate) fn placeholder(text: &str) -> Option<String> {
     let cut = |start: &str, end: &str| {
         let from = text.find(start)?;
         let inside = text.get(from..)?;

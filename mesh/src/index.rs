@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::ServiceName;
 
+use crate::check::placeholder;
 use crate::cursor::Cursor;
 use crate::findings::{Findings, Place};
 use crate::select::Document;
@@ -115,7 +116,7 @@ impl Index {
             let found = name.and_then(|name| self.by_aws_name.get(&(kind, name.to_ascii_lowercase())));
             (shown(arn), found.map(|(id, _)| id.clone()))
         };
-        if found.is_none() {
+        if found.is_none() && placeholder(&written).is_none() {
             let place = holder.get(by_name).or_else(|| holder.get(by_arn)).unwrap_or_else(|| holder.clone());
             let maybe = if self.incomplete { "; it may be in a document that could not be read" } else { "" };
             let message = format!("expected a {} of these documents, {written} is not defined{maybe}", kind.words());

@@ -61,11 +61,6 @@ const fn optional(name: &'static str, shape: Shape) -> Field {
     Field { name, shape, required: false, support: Support::Used, note: "", quiet: false }
 }
 
-/// A field that does something like what App Mesh did, and says so.
-const fn approximated(name: &'static str, shape: Shape, note: &'static str) -> Field {
-    Field { name, shape, required: false, support: Support::Approximated, note, quiet: false }
-}
-
 /// A field without effect, and a warning when it is set.
 const fn ignored(name: &'static str, note: &'static str) -> Field {
     Field { name, shape: Shape::Anything, required: false, support: Support::Ignored, note, quiet: false }
@@ -74,6 +69,18 @@ const fn ignored(name: &'static str, note: &'static str) -> Field {
 /// A field without effect that nobody will miss.
 const fn noise(name: &'static str, note: &'static str) -> Field {
     Field { name, shape: Shape::Anything, required: false, support: Support::Ignored, note, quiet: true }
+}
+
+impl Field {
+    /// With a word on how it is used.
+    const fn noted(self, note: &'static str) -> Self {
+        Self { note, ..self }
+    }
+
+    /// Read and checked, but the proxy does not do all of it.
+    const fn limited(self, note: &'static str) -> Self {
+        Self { support: Support::Approximated, note, ..self }
+    }
 }
 
 const NAME: Shape = Shape::Text { min: 1, max: 255 };
@@ -93,6 +100,9 @@ const fn duration(min: i64) -> Shape {
     Shape::Object(if min == 0 { ANY } else { POSITIVE }, Rule::Free)
 }
 
+/// What is said of a listener or route that the proxy cannot carry.
+pub(crate) const HTTP_1_ONLY: &str = "the proxy carries HTTP/1.1 only so far; such exchanges fail";
+
 const PROTOCOL: Shape = Shape::Word(&["http", "http2", "grpc", "tcp"]);
 const PORT_MAPPING: Shape = Shape::Object(&[required("port", PORT), required("protocol", PROTOCOL)], Rule::Free);
 
@@ -100,7 +110,7 @@ const PORT_MAPPING: Shape = Shape::Object(&[required("port", PORT), required("pr
 const REFERENCE: Shape = Shape::Object(&[required("name", NAME), optional("namespace", NAME)], Rule::Free);
 const ARN: Shape = Shape::Text { min: 1, max: 1_011 };
 
-/// Walks to a field as the compatibility report names it, for the tests of the readers and of the document.
+/// Every field with its path as the compatibility report names it.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(String, &'static Field)> {
     fn walk(prefix: &str, shape: &'static Shape, out: &mut Vec<(String, &'static Field)>) {
@@ -108,8 +118,8 @@ pub(crate) fn all_fields() -> Vec<(String, &'static Field)> {
             Shape::Object(fields, _) => {
                 for field in *fields {
                     let path = format!("{prefix}.{}", field.name);
+                    out.push((path.clone(), field));
                     walk(&path, &field.shape, out);
-                    out.push((path, field));
                 }
             }
             Shape::List { of, .. } => walk(&format!("{prefix}[]"), of, out),
@@ -121,4 +131,30 @@ pub(crate) fn all_fields() -> Vec<(String, &'static Field)> {
         walk(&format!("{}.spec", kind.name), &kind.spec, &mut out);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/mesh.md` carries this table; a field whose fate changes here must change there.
+    #[test]
+    fn the_document_tells_what_is_not_simply_used() {
+        let mut table = String::from("| field | here | note |\n|---|---|---|\n");
+        for (path, field) in all_fields() {
+            // The other kinds of route have the fields of httpRoute, which the document says in words.
+            if !field.note.is_empty() && !path.contains(".http2Route.") && !path.contains(".grpcRoute.") {
+                table.push_str(&format!("| `{path}` | {} | {} |\n", field.support, field.note));
+            }
+        }
+        let document = include_str!("../../docs/mesh.md");
+        assert!(document.contains(&table), "docs/mesh.md must contain this table:\n{table}");
+    }
+
+    #[test]
+    fn what_is_not_simply_used_says_why() {
+        for (path, field) in all_fields() {
+            assert!(field.support == Support::Used || !field.note.is_empty(), "{path}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::{Reader, cursor, protocol, timeouts};
 use crate::cursor::Cursor;
 use crate::document::Discovery;
 use crate::index::Kind;
+use crate::schema::HTTP_1_ONLY;
 use crate::select::Document;
 use crate::{
     Backend, ConnectionPool, DiscoveryKind, Listener, ListenerProtocol, OutlierDetection, PortMapping, VirtualNode,
@@ -18,16 +19,17 @@ impl Reader<'_, '_> {
         let spec = cursor(document);
         let mut ports = BTreeSet::new();
         let mut listeners = Vec::new();
-        for written in spec.list("listeners") {
-            let Some(mapping) = port_mapping(&written) else { continue };
+        let written_listeners = spec.list("listeners");
+        for written in &written_listeners {
+            let Some(mapping) = port_mapping(written) else { continue };
             if !ports.insert(mapping.port) {
                 let message = format!("expected each port once in a node, {} has a listener already", mapping.port);
                 self.findings.problem(written.place(), message);
             }
-            listeners.push(self.listener(&written, mapping));
+            listeners.push(self.listener(written, mapping));
         }
         let discovery = spec.get("serviceDiscovery").as_ref().and_then(discovery);
-        if !listeners.is_empty() && spec.get("serviceDiscovery").is_none() {
+        if !written_listeners.is_empty() && spec.get("serviceDiscovery").is_none() {
             self.findings.problem(
                 spec.place(),
                 "expected serviceDiscovery beside listeners; give serviceDiscovery.dns.hostname where clients find it",
@@ -45,6 +47,10 @@ impl Reader<'_, '_> {
 
     fn listener(&mut self, written: &Cursor<'_>, mapping: PortMapping) -> Listener {
         let PortMapping { port, protocol } = mapping;
+        if protocol != ListenerProtocol::Http {
+            let key = format!("listener {protocol}");
+            self.findings.warn_once(key, written.place(), || format!("protocol {protocol}: {HTTP_1_ONLY}"));
+        }
         let timeout = self.of_protocol(written, "timeout", protocol);
         let pool = self.of_protocol(written, "connectionPool", protocol);
         Listener {

@@ -3,8 +3,8 @@
 
 use super::route::ROUTE;
 use super::{
-    ARN, COUNT, DURATION, Field, NAME, PORT_MAPPING, POSITIVE_DURATION, REFERENCE, Rule, Shape, approximated, ignored,
-    noise, optional, required,
+    ARN, COUNT, DURATION, Field, NAME, PORT_MAPPING, POSITIVE_DURATION, REFERENCE, Rule, Shape, ignored, noise,
+    optional, required,
 };
 
 /// A kind that is read.
@@ -42,7 +42,7 @@ pub(crate) const METADATA: Shape =
 /// Fields of a document beside its `spec`.
 pub(crate) const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
-const AWS_NAME: Field = optional("awsName", NAME);
+const AWS_NAME: Field = optional("awsName", NAME).noted("by default as App Mesh makes it");
 const MESH_REF: Field = noise("meshRef", "every document given belongs to the one mesh");
 
 const MESH: &[Field] = &[
@@ -95,7 +95,7 @@ const DISCOVERY: &[Field] = &[
             Rule::Free,
         ),
     ),
-    approximated(
+    optional(
         "awsCloudMap",
         Shape::Object(
             &[
@@ -106,14 +106,15 @@ const DISCOVERY: &[Field] = &[
             ],
             Rule::Free,
         ),
-        "looked up in DNS as serviceName.namespaceName, each address one endpoint",
-    ),
+    )
+    .limited("looked up in DNS as serviceName.namespaceName, each address one endpoint"),
 ];
 
 const LISTENER: &[Field] = &[
     required("portMapping", PORT_MAPPING),
     optional("timeout", Shape::Object(TIMEOUT, Rule::OneOf(&["http", "http2", "grpc", "tcp"]))),
-    optional("connectionPool", Shape::Object(POOL, Rule::OneOf(&["http", "http2", "grpc", "tcp"]))),
+    optional("connectionPool", Shape::Object(POOL, Rule::OneOf(&["http", "http2", "grpc", "tcp"])))
+        .noted("holds at the server's proxy"),
     optional("outlierDetection", Shape::Object(OUTLIER, Rule::Free)),
     ignored("healthCheck", "no active checks are made; outlier detection and breakers find broken endpoints"),
     ignored("tls", "the listener is not encrypted by the proxy yet"),
@@ -142,7 +143,7 @@ const POOL: &[Field] = &[
 ];
 
 const OUTLIER: &[Field] = &[
-    required("maxServerErrors", COUNT),
+    required("maxServerErrors", COUNT).noted("failures in a row, carried out by the clients"),
     required("interval", POSITIVE_DURATION),
     required("baseEjectionDuration", POSITIVE_DURATION),
     required("maxEjectionPercent", Shape::Number { min: 0, max: 100 }),

@@ -1,6 +1,6 @@
 //! The routes of a virtual router.
 
-use super::{ARN, COUNT_OR_ZERO, DURATION, Field, NAME, PORT, REFERENCE, Rule, Shape, optional, required};
+use super::{ARN, COUNT_OR_ZERO, DURATION, Field, HTTP_1_ONLY, NAME, PORT, REFERENCE, Rule, Shape, optional, required};
 
 /// The four kinds of route; a route has one of them.
 pub(crate) const ROUTE_KINDS: &[&str] = &["httpRoute", "http2Route", "grpcRoute", "tcpRoute"];
@@ -8,11 +8,11 @@ pub(crate) const ROUTE_KINDS: &[&str] = &["httpRoute", "http2Route", "grpcRoute"
 pub(super) const ROUTE: Shape = Shape::Object(
     &[
         required("name", NAME),
-        optional("priority", Shape::Number { min: 0, max: 1_000 }),
+        optional("priority", Shape::Number { min: 0, max: 1_000 }).noted("0 first, without one last"),
         optional("httpRoute", HTTP_ROUTE),
-        optional("http2Route", HTTP_ROUTE),
-        optional("grpcRoute", GRPC_ROUTE),
-        optional("tcpRoute", TCP_ROUTE),
+        optional("http2Route", HTTP_ROUTE).limited(HTTP_1_ONLY),
+        optional("grpcRoute", GRPC_ROUTE).limited(HTTP_1_ONLY),
+        optional("tcpRoute", TCP_ROUTE).limited(HTTP_1_ONLY),
     ],
     Rule::OneOf(ROUTE_KINDS),
 );
@@ -51,11 +51,16 @@ const REQUEST_TIMEOUT: Shape =
 
 const TEXT: Shape = Shape::Text { min: 1, max: 255 };
 
+const WHOLE_PATH: &str = "over the whole path; no look-around, no back-references";
+
 const HTTP_MATCH: &[Field] = &[
     optional("prefix", TEXT),
     optional(
         "path",
-        Shape::Object(&[optional("exact", TEXT), optional("regex", TEXT)], Rule::OneOf(&["exact", "regex"])),
+        Shape::Object(
+            &[optional("exact", TEXT), optional("regex", TEXT).noted(WHOLE_PATH)],
+            Rule::OneOf(&["exact", "regex"]),
+        ),
     ),
     optional("method", Shape::Word(&["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"])),
     optional("scheme", Shape::Word(&["http", "https"])),
@@ -130,7 +135,7 @@ const GRPC_EVENTS: Field = optional(
     },
 );
 const MAX_RETRIES: Field = required("maxRetries", COUNT_OR_ZERO);
-const PER_RETRY_TIMEOUT: Field = required("perRetryTimeout", DURATION);
+const PER_RETRY_TIMEOUT: Field = required("perRetryTimeout", DURATION).noted("0 leaves only the timeout of the route");
 
 const HTTP_RETRY: &[Field] = &[MAX_RETRIES, PER_RETRY_TIMEOUT, HTTP_EVENTS, TCP_EVENTS];
 const GRPC_RETRY: &[Field] = &[MAX_RETRIES, PER_RETRY_TIMEOUT, HTTP_EVENTS, TCP_EVENTS, GRPC_EVENTS];
