@@ -1,19 +1,18 @@
 //! A real browser: Debian's Chromium, headless, driven through chromedriver.
 
+mod session;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::{Map, Value, json};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{Running, programs, wait};
-
-mod chrome;
-
-use chrome::{ConsoleLog, DevTools};
+use session::Session;
 
 /// How long chromedriver and the browser may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -47,7 +46,7 @@ pub enum Scheme {
 
 /// A browser with one page.
 pub struct Browser {
-    client: Client,
+    session: Session,
     _driver: Running,
     _profile: TempDir,
 }
@@ -62,19 +61,19 @@ impl Browser {
         let mut driver = Running::start(&programs::peer("chromedriver", "chromium-driver")?, ["--port=0"])?;
         let line = driver.says(STARTED, START).await?;
         let port = line.split(STARTED).nth(1).unwrap_or_default().trim_end_matches('.');
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities(profile.path()))
-            .connect(&format!("http://127.0.0.1:{port}"))
+        let session = Session::start(&format!("http://127.0.0.1:{port}"), capabilities(profile.path()))
             .await
             .context("chromedriver could not start Chromium")?;
-        client.goto(url).await.with_context(|| format!("could not open {url}"))?;
-        Ok(Self { client, _driver: driver, _profile: profile })
+        session.post("/url", json!({"url": url})).await.with_context(|| format!("could not open {url}"))?;
+        Ok(Self { session, _driver: driver, _profile: profile })
     }
 
-    /// The WebDriver session, for what has no method here.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// What a script, the body of a function, returns.
+    ///
+    /// # Errors
+    /// When it throws.
+    pub async fn run(&self, script: &str) -> Result<Value> {
+        self.session.post("/execute/sync", json!({"script": script, "args": []})).await
     }
 
     /// Waits until an element fits the CSS selector, and returns its text.
@@ -83,7 +82,7 @@ impl Browser {
     /// When none does within `limit`.
     pub async fn shows(&self, selector: &str, limit: Duration) -> Result<String> {
         wait::until(&format!("the page to show {selector}"), limit, async || {
-            self.client.find(Locator::Css(selector)).await?.text().await
+            self.session.text(&self.session.find(selector).await?).await
         })
         .await
     }
@@ -94,7 +93,7 @@ impl Browser {
     /// When there is none within `limit`, or it cannot be clicked.
     pub async fn click(&self, selector: &str, limit: Duration) -> Result<()> {
         wait::until(&format!("{selector} to take a click"), limit, async || {
-            self.client.find(Locator::Css(selector)).await?.click().await
+            self.session.click(&self.session.find(selector).await?).await
         })
         .await
     }
@@ -104,7 +103,7 @@ impl Browser {
     /// # Errors
     /// When the browser does not answer.
     pub async fn count(&self, selector: &str) -> Result<usize> {
-        Ok(self.client.find_all(Locator::Css(selector)).await?.len())
+        Ok(self.session.find_all(selector).await?.len())
     }
 
     /// What the page and the browser complained about since it was last asked: errors of scripts and of requests.
@@ -112,7 +111,7 @@ impl Browser {
     /// # Errors
     /// When the browser does not answer.
     pub async fn complaints(&self) -> Result<Vec<String>> {
-        let entries = self.client.issue_cmd(ConsoleLog).await?;
+        let entries = self.session.post("/se/log", json!({"type": "browser"})).await?;
         let severe = |entry: &&Value| entry["level"] == "SEVERE";
         let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
         Ok(entries.as_array().into_iter().flatten().filter(severe).map(text).collect())
@@ -128,8 +127,8 @@ impl Browser {
             Scheme::Dark => "dark",
         };
         let features = json!([{"name": "prefers-color-scheme", "value": value}]);
-        let command = DevTools { method: "Emulation.setEmulatedMedia", parameters: json!({"features": features}) };
-        self.client.issue_cmd(command).await.context("could not set the colour scheme").map(drop)
+        let set = self.session.dev_tools("Emulation.setEmulatedMedia", json!({"features": features})).await;
+        set.context("could not set the colour scheme").map(drop)
     }
 
     /// Saves what the page shows as a PNG file of this size.
@@ -137,19 +136,17 @@ impl Browser {
     /// # Errors
     /// When the browser does not answer or the file cannot be written.
     pub async fn screenshot(&self, file: &Path, (width, height): (u32, u32)) -> Result<()> {
-        self.client.set_window_size(width, height).await?;
-        let png = self.client.screenshot().await?;
+        self.session.post("/window/rect", json!({"width": width, "height": height})).await?;
+        let picture = self.session.get("/screenshot").await?;
+        let png = STANDARD.decode(picture.as_str().unwrap_or_default()).context("the screenshot is not base64")?;
         std::fs::write(file, png).with_context(|| format!("could not write {}", file.display()))
     }
 }
 
-fn capabilities(profile: &Path) -> Map<String, Value> {
+fn capabilities(profile: &Path) -> Value {
     let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
     flags.push(format!("--user-data-dir={}", profile.display()));
-    Map::from_iter([
-        ("goog:chromeOptions".to_owned(), json!({"args": flags})),
-        ("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"})),
-    ])
+    json!({"goog:chromeOptions": {"args": flags}, "goog:loggingPrefs": {"browser": "ALL"}})
 }
 
 #[cfg(test)]
@@ -166,7 +163,7 @@ mod tests {
         assert!(browser.complaints().await?.concat().contains("cold"));
         browser.prefer(Scheme::Dark).await?;
         let dark = "return matchMedia('(prefers-color-scheme: dark)').matches";
-        assert_eq!(browser.client().execute(dark, Vec::new()).await?, true);
+        assert_eq!(browser.run(dark).await?, true);
         Ok(())
     }
 }

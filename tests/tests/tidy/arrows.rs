@@ -3,9 +3,9 @@
 //! Arrows are the dependencies and build dependencies of each crate; what only its tests use is free. A crate that is
 //! not in the table is a finding, so that a new one is thought about first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
+use super::metadata::Metadata;
 
 /// Which crates from outside a crate may use.
 enum Outside {
@@ -120,19 +120,8 @@ const TOO_LARGE_FOR_THE_SIDECAR: [&str; 7] =
 
 /// Arrows that the table does not allow.
 pub(crate) fn of_workspace(metadata: &Metadata) -> Vec<String> {
-    let ours: BTreeSet<&str> = metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
-    metadata.workspace_packages().into_iter().flat_map(|package| of_crate(package, &ours)).collect()
-}
-
-fn of_crate(package: &Package, ours: &BTreeSet<&str>) -> Vec<String> {
-    let name = package.name.as_str();
-    let used: BTreeSet<&str> = package
-        .dependencies
-        .iter()
-        .filter(|dependency| dependency.kind != DependencyKind::Development)
-        .map(|dependency| dependency.name.as_str())
-        .collect();
-    check(name, &used, ours)
+    let ours: BTreeSet<&str> = metadata.ours().map(|package| &*package.name).collect();
+    metadata.ours().flat_map(|package| check(&package.name, &package.uses(), &ours)).collect()
 }
 
 fn check(name: &str, used: &BTreeSet<&str>, ours: &BTreeSet<&str>) -> Vec<String> {
@@ -153,31 +142,11 @@ fn check(name: &str, used: &BTreeSet<&str>, ours: &BTreeSet<&str>) -> Vec<String
 
 /// What the sidecar links, through whomever, and must not.
 pub(crate) fn of_sidecar(metadata: &Metadata) -> Vec<String> {
-    let linked = linked(metadata, "tripline-proxy");
+    let linked = metadata.linked("tripline-proxy");
     TOO_LARGE_FOR_THE_SIDECAR
         .iter()
         .filter_map(|banned| linked.get(*banned).map(|by| format!("tripline-proxy links {banned}, through {by}")))
         .collect()
-}
-
-/// Every crate that `name` links, and who brought it.
-fn linked(metadata: &Metadata, name: &str) -> BTreeMap<String, String> {
-    let resolve = metadata.resolve.as_ref().expect("metadata was asked with dependencies");
-    let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-    let start = metadata.packages.iter().find(|package| package.name.as_str() == name).expect("the crate exists");
-    let mut linked = BTreeMap::new();
-    let mut waiting = vec![&start.id];
-    while let Some(id) = waiting.pop() {
-        for dependency in &nodes[id].deps {
-            let normal = dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
-            let to = metadata[&dependency.pkg].name.to_string();
-            if normal && !linked.contains_key(&to) {
-                linked.insert(to, metadata[id].name.to_string());
-                waiting.push(&dependency.pkg);
-            }
-        }
-    }
-    linked
 }
 
 #[test]
@@ -194,7 +163,7 @@ fn a_forbidden_arrow_is_found() {
 
 #[test]
 fn what_a_crate_links_is_followed_through_others() {
-    let metadata = super::tree::metadata();
-    assert!(linked(&metadata, "tripline-collector").contains_key("polars-core"), "polars-core comes with polars");
-    assert!(!linked(&metadata, "tripline-model").contains_key("proptest"), "what only tests use is not linked");
+    let metadata = Metadata::read();
+    assert!(metadata.linked("tripline-collector").contains_key("polars-core"), "polars-core comes with polars");
+    assert!(!metadata.linked("tripline-model").contains_key("proptest"), "what only tests use is not linked");
 }

@@ -1,11 +1,9 @@
-//! The tree that the rules look at: files that git tracks or would track, and cargo's metadata.
+//! The tree that the rules look at: files that git tracks or would track.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 
 /// A text file of the repository.
 pub(crate) struct Source {
@@ -86,17 +84,8 @@ impl Tree {
     }
 }
 
-/// cargo's view of the workspace, with the dependencies of dependencies.
-pub(crate) fn metadata() -> Metadata {
-    MetadataCommand::new()
-        .manifest_path(root().join("Cargo.toml"))
-        .features(CargoOpt::AllFeatures)
-        .other_options(["--locked".to_owned(), "--offline".to_owned()])
-        .exec()
-        .expect("cargo metadata answers")
-}
-
-fn root() -> PathBuf {
+/// The top of the repository.
+pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the tests lie in the workspace").to_owned()
 }
