@@ -5,7 +5,7 @@
 //!
 //! - Documents are cut apart first, at `---` in the first column, which YAML allows nowhere else. So one broken document
 //!   costs one problem and the others are still read.
-//! - Bounds: bytes a source, documents, nodes a document, depth. Aliases are refused, so nothing can expand.
+//! - Bounds: bytes, documents and nodes a source, depth. Aliases are refused, so nothing can expand.
 //! - A mapping keeps its fields in order with the line of each name; a name given twice is a problem.
 //!
 //! Scalars stay texts with the knowledge whether they were quoted; what a `8080` is, the schema decides.
@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
-/// Largest source, in bytes.
-pub(crate) const MAX_SOURCE_BYTES: usize = 8 * 1024 * 1024;
+/// Largest source, in bytes; some 5,000 virtual nodes. The parser may hold 170 bytes for each byte of a hostile one.
+pub(crate) const MAX_SOURCE_BYTES: usize = 2 * 1024 * 1024;
 /// Most documents in one source.
 pub(crate) const MAX_DOCUMENTS: usize = 10_000;
 /// Deepest nesting of mappings and lists; the deepest field of App Mesh lies at 14.
 pub(crate) const MAX_DEPTH: usize = 64;
-/// Most nodes of one document.
-pub(crate) const MAX_NODES: usize = 200_000;
+/// Most nodes of one source; one that fills [`MAX_SOURCE_BYTES`] sensibly has half as many.
+pub(crate) const MAX_NODES: usize = 300_000;
 
 /// A node of a document.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,7 @@ pub(crate) struct Broken {
 pub(crate) struct Parsed<'t> {
     pub(crate) documents: Vec<Node<'t>>,
     pub(crate) broken: Vec<Broken>,
+    nodes: usize,
 }
 
 impl<'t> Node<'t> {
@@ -152,7 +153,7 @@ fn is_prologue(text: &str) -> bool {
 
 fn parse_chunk<'t>(chunk: &Chunk<'t>, parsed: &mut Parsed<'t>) {
     let offset = chunk.first_line - 1;
-    let mut builder = Builder::default();
+    let mut builder = Builder { nodes: parsed.nodes, ..Builder::default() };
     let mut parser = Parser::new_from_str(chunk.text);
     while let Some(step) = parser.next_event() {
         let outcome = match step {
@@ -164,6 +165,7 @@ fn parse_chunk<'t>(chunk: &Chunk<'t>, parsed: &mut Parsed<'t>) {
             return;
         }
     }
+    parsed.nodes = builder.nodes;
     parsed.broken.append(&mut builder.doubled);
     parsed.documents.append(&mut builder.documents);
 }
@@ -214,8 +216,14 @@ impl<'t> Builder<'t> {
                 self.open(Open::Map { line, entries: Vec::new(), name: None, seen: BTreeMap::new() }, line)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open::List { line, nodes }) => self.add(Node { line, value: Value::List(nodes) }),
-                Some(Open::Map { line, entries, .. }) => self.add(Node { line, value: Value::Map(entries) }),
+                Some(Open::List { line, mut nodes }) => {
+                    nodes.shrink_to_fit();
+                    self.add(Node { line, value: Value::List(nodes) })
+                }
+                Some(Open::Map { line, mut entries, .. }) => {
+                    entries.shrink_to_fit();
+                    self.add(Node { line, value: Value::Map(entries) })
+                }
                 None => Ok(()),
             },
             Event::Alias(_) => {
@@ -223,7 +231,6 @@ impl<'t> Builder<'t> {
             }
             Event::DocumentStart(_) => {
                 self.open.clear();
-                self.nodes = 0;
                 Ok(())
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
@@ -241,7 +248,7 @@ impl<'t> Builder<'t> {
     fn add(&mut self, node: Node<'t>) -> Result<(), Broken> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            let message = format!("expected at most {MAX_NODES} values in one document");
+            let message = format!("expected at most {MAX_NODES} values in one source; split the file");
             return Err(Broken { line: node.line, message });
         }
         match self.open.last_mut() {
