@@ -55,7 +55,7 @@ pub(crate) fn demo(places: &Places, arguments: &[String]) -> Result<()> {
 }
 
 /// Builds the UI and the binaries; their paths, `tripline` first.
-fn binaries(places: &Places, profile: Profile) -> Result<Vec<PathBuf>> {
+pub(crate) fn binaries(places: &Places, profile: Profile) -> Result<Vec<PathBuf>> {
     ui::ui(places, ui::Freshness::Keep)?;
     let mut cargo = places.cargo();
     cargo.args(["build", "--locked"]);

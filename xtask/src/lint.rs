@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::places::Places;
+use crate::selection::{ALONE, MAIN};
 use crate::{command, progress};
 
 /// How long the advisory database may take to download.
@@ -16,10 +17,12 @@ const FETCH_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn lint(places: &Places) -> Result<()> {
     progress::loud("checking the format", || command::run(places.cargo().args(["fmt", "--all", "--check"])))?;
     // In release: build scripts and macros are then those that the tests and the binaries use.
-    progress::loud("checking the lints", || {
-        let clippy = ["clippy", "--locked", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        command::run(places.cargo().args(clippy))
-    })?;
+    for selection in ALONE.iter().chain([&MAIN]) {
+        let mut clippy = places.cargo();
+        clippy.args(["clippy", "--locked", "--release", "--all-targets"]).args(selection.arguments);
+        clippy.args(["--", "-D", "warnings"]);
+        progress::loud(&format!("checking the lints of {}", selection.name), || command::run(&mut clippy))?;
+    }
     if command::capture(places.cargo().args(["deny", "--version"])).is_err() {
         progress::warn(
             "licences, bans, sources and advisories: not checked, install cargo-deny with `cargo install cargo-deny --locked`",

@@ -12,8 +12,11 @@ mod lint;
 mod peers;
 mod places;
 mod progress;
+mod selection;
 mod test;
 mod ui;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -62,10 +65,20 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not as `Debug`, which adds a stack trace where RUST_BACKTRACE is set: the chain says what to do.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
     let places = Places::find()?;
-    match arguments.task {
+    match task {
         Task::Demo { arguments } => build::demo(&places, &arguments),
         Task::Build { release } => build::build(&places, build::Profile::from_flag(release)),
         Task::Test { arguments } => test::test(&places, &arguments),

@@ -1,8 +1,8 @@
-//! Every test, in one run of one runner, whose summary is the last thing printed.
+//! Every test; the runner's summary of the main part, end-to-end tests included, is the last thing printed.
 //!
-//! Tests and binaries are compiled by one cargo command and in the release profile, so that each dependency is compiled
-//! once and the end-to-end tests meet the binaries that people run. cargo-nextest runs them when it is there
-//! (`.config/nextest.toml`: the end-to-end tests one at a time), else `cargo test`.
+//! Tests and binaries are compiled in the release profile, the tests of each [`Selection`] with the features that its
+//! binaries have, so that each dependency is compiled once and the end-to-end tests meet the binaries that people run.
+//! cargo-nextest runs them when it is there (`.config/nextest.toml`: end-to-end tests one at a time), else `cargo test`.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,35 +10,59 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::places::Places;
-use crate::{command, peers, progress, ui};
+use crate::selection::{ALONE, MAIN, Selection};
+use crate::{build, command, peers, progress};
 
-/// What is compiled and tested: everything but examples and doc tests, of which there are none.
-const SELECTION: [&str; 6] = ["--locked", "--release", "--workspace", "--lib", "--bins", "--tests"];
+/// Everything but examples and doc tests, of which there are none.
+const TARGETS: [&str; 5] = ["--locked", "--release", "--lib", "--bins", "--tests"];
 
-/// Builds everything, finds the peers of the end-to-end tests, then becomes the test runner.
+/// Builds everything, finds the peers of the end-to-end tests, tests the small parts, then becomes the runner of the rest.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<()> {
-    ui::ui(places, ui::Freshness::Keep)?;
+    build::binaries(places, build::Profile::Release)?;
     for missing in peers::prepare(places) {
         progress::warn(&format!("{missing:#}; the tests that need it will fail"));
     }
-    progress::loud("compiling the binaries and the tests", || {
-        command::run(places.cargo().arg("build").args(SELECTION))
-    })?;
-    let mut runner = runner(places);
-    runner.args(arguments).env("TRIPLINE_TEST_TOOLS", places.cache(""));
-    eprintln!("==> {}", command::show(&runner));
+    let runner = Runner::find(places);
+    for selection in ALONE {
+        let what = format!("testing {}", selection.name);
+        progress::loud(&what, || command::run(&mut runner.command(places, &selection, arguments)))?;
+    }
+    let mut last = runner.command(places, &MAIN, arguments);
+    eprintln!("==> testing {}", MAIN.name);
     // Replaces this process, so that nothing is printed after the summary.
-    Err(runner.exec()).context("could not start the test runner")
+    Err(last.exec()).context("could not start the test runner")
 }
 
-fn runner(places: &Places) -> Command {
-    let mut runner = places.cargo();
-    if command::capture(places.cargo().args(["nextest", "--version"])).is_ok() {
-        runner.args(["nextest", "run"]);
-    } else {
+/// Who runs the tests.
+enum Runner {
+    /// cargo-nextest.
+    Nextest,
+    /// `cargo test`.
+    Cargo,
+}
+
+impl Runner {
+    fn find(places: &Places) -> Self {
+        if command::capture(places.cargo().args(["nextest", "--version"])).is_ok() {
+            return Self::Nextest;
+        }
         progress::warn("cargo-nextest is not installed (`cargo install cargo-nextest --locked`): using cargo test");
-        runner.arg("test");
+        Self::Cargo
     }
-    runner.args(SELECTION);
-    runner
+
+    /// The command that tests a selection.
+    fn command(&self, places: &Places, selection: &Selection, arguments: &[String]) -> Command {
+        let mut command = places.cargo();
+        match self {
+            Self::Nextest => command.args(["nextest", "run"]),
+            Self::Cargo => command.arg("test"),
+        };
+        command.args(TARGETS).args(selection.arguments);
+        if matches!(self, Self::Nextest) && !arguments.is_empty() {
+            // A name that someone asked for is in one of the selections, not in all.
+            command.args(["--no-tests", "pass"]);
+        }
+        command.args(arguments).env("TRIPLINE_TEST_TOOLS", places.cache(""));
+        command
+    }
 }
