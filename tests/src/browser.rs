@@ -5,7 +5,7 @@ mod session;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -138,7 +138,9 @@ impl Browser {
     pub async fn screenshot(&self, file: &Path, (width, height): (u32, u32)) -> Result<()> {
         self.session.post("/window/rect", json!({"width": width, "height": height})).await?;
         let picture = self.session.get("/screenshot").await?;
-        let png = STANDARD.decode(picture.as_str().unwrap_or_default()).context("the screenshot is not base64")?;
+        let png = STANDARD
+            .decode(picture.as_str().unwrap_or_default())
+            .map_err(|error| anyhow!("the screenshot is not base64: {error}"))?;
         std::fs::write(file, png).with_context(|| format!("could not write {}", file.display()))
     }
 }

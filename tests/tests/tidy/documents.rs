@@ -2,7 +2,7 @@
 //!
 //! A path is the target of a link or picture that is not a URL, and text in backticks that looks like a path of this
 //! repository: it begins with one of its top folders, or it is the bare name of a Rust or Markdown file. Code blocks are
-//! commands and their output, and are left alone.
+//! commands and their output, and names in capitals stand for others; both are left alone.
 
 use super::tree::{Source, Tree};
 
@@ -59,9 +59,16 @@ fn looks_like_path(text: &str, tree: &Tree) -> bool {
         return false;
     }
     match text.split_once('/') {
-        Some((top, _)) => !top.is_empty() && !top.contains('*') && tree.has(top),
+        Some((top, rest)) => {
+            !top.is_empty() && !top.contains('*') && tree.has(top) && !rest.split('/').any(placeholder)
+        }
         None => [".rs", ".md"].iter().any(|ending| text.len() > ending.len() && text.ends_with(ending)),
     }
+}
+
+/// Whether a part of a path stands for a name that the reader chooses, as in `mesh/NAME/virtualNode/NAME`.
+fn placeholder(part: &str) -> bool {
+    part.len() > 1 && part.chars().all(|letter| letter.is_ascii_uppercase())
 }
 
 /// Whether the path leads somewhere from the document's folder or from the top; a star stands for any name.
@@ -96,7 +103,7 @@ fn a_path_that_leads_nowhere_is_found() {
     for good in [
         "see `proxy/src/app.rs` and `proxy/`, `app.rs`, `proxy/src/*.rs`",
         "[a](docs/start.md#part) [b](https://example.com/gone.md) [c](#part)",
-        "`/api/v1/graph` and `shop/checkout` and `cargo xtask test`",
+        "`/api/v1/graph` and `shop/checkout` and `cargo xtask test` and `proxy/NAME/node`",
         "```\nproxy/gone\n`proxy/gone`\n```",
     ] {
         assert_eq!(found("README.md", good), Vec::<String>::new(), "{good}");

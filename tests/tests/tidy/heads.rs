@@ -3,7 +3,7 @@
 use super::tree::Source;
 
 /// Fewer words than this say nothing.
-const FEWEST_WORDS: usize = 3;
+const FEWEST_WORDS: usize = 2;
 
 /// Says so when the file does not begin with `//!` lines that hold a few words.
 pub(crate) fn check(source: &Source) -> Vec<String> {
