@@ -1,1 +1,62 @@
-//! Placeholder.
+//! The sidecar: carries the traffic of one service and tells the collector what it sees.
+//!
+//! **Outbound** : the application calls another service through it; host, route, target and endpoint are
+//! looked up, the endpoint's breaker, the retry budget and the timeouts decide, the answer is passed through. **Inbound**: other
+//! services call the application through it. Each half records every exchange exactly once, folds it into counts per
+//! edge, and once a second the counts leave as one report; breaker transitions leave at once, sampled spans in batches.
+//!
+//! The way of a request: `listen` accepts, `guarded_io` and `framing` watch the connection, `outbound` or `inbound` serves,
+//! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool`, `answer` passes the body
+//! on, `exchange` records. The way of its telemetry: `tally`, `report`, `export`, `collector_link`.
+//!
+//! No traffic ever waits for telemetry: queues are bounded, what does not fit is dropped and counted.
+
+pub mod app;
+pub mod cli;
+pub mod settings;
+
+mod listen;
+mod worker;
+
+mod framing;
+mod guarded_io;
+
+mod inbound;
+mod outbound;
+
+mod app_side;
+mod directory;
+mod discover;
+mod endpoint;
+mod target;
+
+mod failure;
+mod pool;
+mod request_body;
+mod send;
+
+mod answer;
+mod headers;
+mod mark;
+mod silence;
+mod trace_context;
+
+mod correlate;
+mod exchange;
+mod span;
+mod tally;
+
+mod collector_link;
+mod events;
+mod export;
+mod report;
+
+mod admin;
+mod metrics;
+
+mod clock;
+mod drain;
+
+pub use app::{Proxy, StartError};
+pub use settings::{Args, Configuration, LoadError, Settings};
+pub use worker::Addresses;

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `tripline-proxy` binary; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tripline_proxy::cli::run()
+}

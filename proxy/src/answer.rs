@@ -1,0 +1,161 @@
+//! Answers to the caller: those passed through, with what must happen at their end, and the sidecar's own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::app_side::Place;
+use crate::exchange::{AttemptEnd, End, Exchange};
+use crate::headers;
+use crate::send::Lease;
+use crate::silence::{Over, SilenceTimer};
+use crate::target::Target;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    /// The sidecar's own.
+    Own(Bytes),
+    /// Of the server, as it comes.
+    Passed(Box<Passed>),
+}
+
+/// A body passed through.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    inner: Incoming,
+    timer: SilenceTimer,
+    /// Gone when the body has ended.
+    open: Option<Open>,
+}
+
+/// What a body that has not ended holds.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// Recorded when dropped.
+    pub(crate) exchange: Exchange,
+    /// The connection the body comes from.
+    pub(crate) lease: Lease,
+    /// How the exchange ends if the body does.
+    pub(crate) end: End,
+    /// Who is told of a body that breaks off.
+    pub(crate) target: Option<Arc<Target>>,
+    /// Its place among the requests that the application's listener allows.
+    pub(crate) _place: Option<Place>,
+}
+
+/// Why an answer's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// The server stopped sending.
+    #[error("reading the answer's body")]
+    Read(#[from] hyper::Error),
+    /// It was silent for too long, or took too long altogether.
+    #[error("the answer's body took too long: {0:?}")]
+    Slow(Over),
+}
+
+/// Passes an answer through.
+pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
+    let (parts, inner) = response.into_parts();
+    let mut passed = Passed { inner, timer, open: Some(open) };
+    if passed.inner.is_end_stream() {
+        passed.finish();
+    }
+    Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))
+}
+
+/// An answer of the sidecar's own: plain text, and the reason in one word.
+pub(crate) fn own(status: u16, word: &'static str, text: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::Own(Bytes::from(text + "\n")));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(headers::ERROR, HeaderValue::from_static(word));
+    response
+}
+
+impl Passed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        let error = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.timer.heard();
+                if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
+                    open.exchange.response_bytes(data.len() as u64);
+                }
+                // hyper asks no further once it knows that this was the end.
+                if self.inner.is_end_stream() {
+                    self.finish();
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => AnswerError::Read(error),
+            Poll::Pending => match self.timer.poll(cx) {
+                Poll::Ready(over) => AnswerError::Slow(over),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        self.break_off();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn finish(&mut self) {
+        if let Some(Open { mut exchange, lease, end, .. }) = self.open.take() {
+            lease.give_back(exchange.shared());
+            exchange.settle(end);
+        }
+    }
+
+    /// The server stopped in the middle: the connection is not used again, and the request has failed after all.
+    fn break_off(&mut self) {
+        if let Some(Open { mut exchange, lease, end, target, .. }) = self.open.take() {
+            if end == End::Success {
+                exchange.attempt_ends(AttemptEnd::NoAnswer);
+                if let Some(target) = target {
+                    let now = exchange.shared().clock.now();
+                    target.note_broken_answer(lease.endpoint(), exchange.context().trace, now);
+                }
+                if let Some(calls) = exchange.calls() {
+                    exchange.blame(calls.failed);
+                }
+            }
+            exchange.settle(End::Failed);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match self.get_mut() {
+            Self::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Passed(passed) => passed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_empty(),
+            Self::Passed(passed) => passed.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Passed(passed) => passed.inner.size_hint(),
+        }
+    }
+}

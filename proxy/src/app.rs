@@ -1,0 +1,423 @@
+//! Composition root: from a configuration to a running sidecar and back to nothing.
+//!
+//! Threads: one per worker, each with a single-threaded runtime that only carries traffic; and the caller's own, which
+//! runs everything else (admin port, reports, export, name resolution), so that telemetry never competes with a request
+//! inside one runtime.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use serde_json::json;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+use tripline_mesh::{Listener, ListenerProtocol, NodeConfig};
+use tripline_model::{BreakerTransition, Sidecar};
+use tripline_otlp::SpanRecord;
+
+use crate::admin::{self, Admin};
+use crate::app_side::AppSide;
+use crate::clock::Clock;
+use crate::collector_link::{self, CollectorLink};
+use crate::correlate::Correlator;
+use crate::directory::Directory;
+use crate::drain::{self, Drain, DrainStart};
+use crate::events::{Dropped, Events};
+use crate::export::{self, Backlog};
+use crate::listen;
+use crate::report::Counting;
+use crate::settings::{Configuration, Settings};
+use crate::tally::Shard;
+use crate::target::Target;
+use crate::trace_context::Sampler;
+use crate::worker::{Addresses, Connections, Half, Limits, Shared, Worker};
+use crate::{discover, headers};
+
+/// Spans waiting to be sent.
+const MAX_SPANS: usize = 4096;
+/// Time for the last report to be acknowledged.
+const FLUSH: Duration = Duration::from_secs(2);
+/// Time between two looks for connections that have been idle too long.
+const PRUNE: Duration = Duration::from_secs(5);
+
+/// Why a sidecar cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Another process listens there.
+    #[error(
+        "cannot listen on {address} for {what}: the port is taken; end the other process, or choose another address with {flag} or {variable}"
+    )]
+    PortTaken {
+        /// The address.
+        address: SocketAddr,
+        /// What it was for.
+        what: &'static str,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// The variable that changes it.
+        variable: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} for {what}; choose another address with {flag} or {variable}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What it was for.
+        what: &'static str,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// The variable that changes it.
+        variable: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Inbound would forward to itself.
+    #[error(
+        "the application and the inbound half would both be at {0}: say where the application listens with --app or TRIPLINE_APP"
+    )]
+    Loop(SocketAddr),
+    /// A listener's protocol is not served.
+    #[error("listener {port} of {node} speaks {protocol}, which this version does not carry; use http")]
+    Protocol {
+        /// The node.
+        node: String,
+        /// The listener's port.
+        port: u16,
+        /// What it speaks.
+        protocol: ListenerProtocol,
+    },
+    /// The collector's address cannot be used.
+    #[error("the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT")]
+    Collector {
+        /// The address.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// A thread or a runtime cannot be made.
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration is at fault, not the machine.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Loop(_) | Self::Protocol { .. } | Self::Collector { .. })
+    }
+}
+
+/// A sidecar whose ports are bound and that carries no traffic yet.
+#[derive(Debug)]
+pub struct Proxy {
+    parts: Parts,
+    addresses: Addresses,
+    start: DrainStart,
+    drain: Drain,
+}
+
+/// What the threads are made of.
+#[derive(Debug)]
+struct Parts {
+    shared: Arc<Shared>,
+    workers: Vec<(Arc<Worker>, Vec<(Half, StdListener)>)>,
+    admin: StdListener,
+    config: serde_json::Value,
+    collector: tonic::transport::Endpoint,
+    spans: mpsc::Receiver<SpanRecord>,
+    transitions: mpsc::Receiver<BreakerTransition>,
+}
+
+impl Proxy {
+    /// Checks what needs no port: everything in the configuration that this version cannot do.
+    ///
+    /// # Errors
+    /// [`StartError`] for which [`StartError::is_configuration`] holds.
+    pub fn check(configuration: &Configuration, settings: &Settings) -> Result<(), StartError> {
+        app_side(&configuration.node, settings)?;
+        collector_endpoint(settings).map(drop)
+    }
+
+    /// Binds all ports.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left bound.
+    pub fn bind(configuration: &Configuration, settings: &Settings) -> Result<Self, StartError> {
+        let node = &configuration.node;
+        let workers = settings.workers.max(1);
+        let app = app_side(node, settings)?;
+        let collector = collector_endpoint(settings)?;
+        let outbound = bind(settings.outbound, workers, OUTBOUND)?;
+        let inbound = app.as_ref().map(|_| bind(settings.inbound, workers, INBOUND)).transpose()?;
+        let admin_at = bind(settings.admin, 1, ADMIN)?;
+        let addresses = Addresses {
+            inbound: inbound.as_ref().map(|(address, _)| *address),
+            outbound: outbound.0,
+            admin: admin_at.0,
+        };
+        let mut halves: Vec<Vec<(Half, StdListener)>> =
+            outbound.1.into_iter().map(|l| vec![(Half::Outbound, l)]).collect();
+        for (listeners, listener) in halves.iter_mut().zip(inbound.map(|(_, listeners)| listeners).unwrap_or_default())
+        {
+            listeners.push((Half::Inbound, listener));
+        }
+        let Some(admin) = admin_at.1.into_iter().next() else {
+            return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
+        };
+        let config = config_json(node, settings, &addresses);
+        let (shared, spans, transitions) = share(configuration, settings, app);
+        let workers = halves.into_iter().enumerate().map(|(index, listeners)| {
+            (Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) }), listeners)
+        });
+        let parts = Parts { workers: workers.collect(), shared, admin, config, collector, spans, transitions };
+        let (start, drain) = drain::channel();
+        Ok(Self { parts, addresses, start, drain })
+    }
+
+    /// Where it listens; differs from the settings where these say port 0.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Carries traffic until `stop` is ready or somebody asks for a drain, then finishes what is under way.
+    ///
+    /// # Errors
+    /// [`StartError::Runtime`] when a thread or runtime cannot be made.
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { parts, start, drain, .. } = self;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+        let mut ended = Vec::new();
+        let mut workers = Vec::new();
+        for (worker, listeners) in parts.workers {
+            workers.push(Arc::clone(&worker));
+            ended.push(spawn_worker(worker, listeners, drain.clone()).map_err(StartError::Runtime)?);
+        }
+        let shared = parts.shared;
+        runtime.block_on(async {
+            let link = CollectorLink::new(&parts.collector);
+            let (counting, totals) = Counting::new(Arc::clone(&shared), workers);
+            let counting = Arc::new(tokio::sync::Mutex::new(counting));
+            let backlog = Arc::new(Backlog::default());
+            let mut tasks = JoinSet::new();
+            discover::keep_resolving(discover::take_literals(&shared.targets, shared.clock), shared.clock, &mut tasks);
+            tasks.spawn(export::count(Arc::clone(&counting), Arc::clone(&backlog), Arc::clone(&shared)));
+            tasks.spawn(export::send_reports(link.clone(), Arc::clone(&backlog), Arc::clone(&shared)));
+            tasks.spawn(export::send_transitions(link.clone(), parts.transitions, Arc::clone(&shared)));
+            tasks.spawn(export::send_spans(link, parts.spans, Arc::clone(&shared)));
+            let config = Arc::new(parts.config);
+            let shows =
+                Admin { shared: Arc::clone(&shared), totals, start: start.clone(), drain: drain.clone(), config };
+            match TcpListener::from_std(parts.admin) {
+                Ok(listener) => drop(tasks.spawn(admin::serve(shows, listener))),
+                Err(error) => tracing::error!(%error, "no admin port"),
+            }
+            let mut asked = drain.clone();
+            tokio::select! {
+                () = stop => start.begin(),
+                () = asked.begun() => {}
+            }
+            tracing::info!("draining: no new connections, finishing requests under way");
+            for worker in ended {
+                // A worker that panicked has dropped its end; its counts are still in its shard.
+                let _ = worker.await;
+            }
+            export::flush(&counting, &backlog, &shared, FLUSH).await;
+        });
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// One of the sidecar's ports and how it is changed.
+#[derive(Clone, Copy)]
+struct Port {
+    what: &'static str,
+    flag: &'static str,
+    variable: &'static str,
+}
+
+const INBOUND: Port = Port { what: "inbound traffic", flag: "--inbound", variable: "TRIPLINE_INBOUND" };
+const OUTBOUND: Port = Port { what: "outbound traffic", flag: "--outbound", variable: "TRIPLINE_OUTBOUND" };
+const ADMIN: Port = Port { what: "the admin port", flag: "--admin", variable: "TRIPLINE_ADMIN" };
+
+impl Port {
+    fn error(self, address: SocketAddr, source: io::Error) -> StartError {
+        let Self { what, flag, variable } = self;
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StartError::PortTaken { address, what, flag, variable }
+        } else {
+            StartError::Listen { address, what, flag, variable, source }
+        }
+    }
+}
+
+fn bind(address: SocketAddr, workers: usize, port: Port) -> Result<(SocketAddr, Vec<StdListener>), StartError> {
+    let listeners = listen::bind(address, workers).map_err(|error| port.error(address, error))?;
+    let bound = listeners.first().map_or(Ok(address), StdListener::local_addr);
+    Ok((bound.map_err(|error| port.error(address, error))?, listeners))
+}
+
+fn collector_endpoint(settings: &Settings) -> Result<tonic::transport::Endpoint, StartError> {
+    let url = &settings.collector;
+    collector_link::endpoint(url).map_err(|why| StartError::Collector { url: url.clone(), why })
+}
+
+/// The application behind the first listener; none for a pure client.
+fn app_side(node: &NodeConfig, settings: &Settings) -> Result<Option<AppSide>, StartError> {
+    let Some(listener) = node.listeners.first() else { return Ok(None) };
+    if listener.protocol != ListenerProtocol::Http {
+        let (node, port, protocol) = (node.service.to_string(), listener.port, listener.protocol);
+        return Err(StartError::Protocol { node, port, protocol });
+    }
+    let app = app_address(listener, settings);
+    if app == settings.inbound && app.port() != 0 {
+        return Err(StartError::Loop(app));
+    }
+    if node.listeners.len() > 1 {
+        tracing::warn!(port = listener.port, "only the node's first listener is served");
+    }
+    Ok(Some(AppSide::new(listener, app, settings.workers.max(1))))
+}
+
+fn app_address(listener: &Listener, settings: &Settings) -> SocketAddr {
+    settings.app.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listener.port))
+}
+
+fn share(
+    configuration: &Configuration,
+    settings: &Settings,
+    app: Option<AppSide>,
+) -> (Arc<Shared>, mpsc::Receiver<SpanRecord>, mpsc::Receiver<BreakerTransition>) {
+    let node = &configuration.node;
+    let workers = settings.workers.max(1);
+    let sidecar = Sidecar {
+        service: node.service.clone(),
+        // New at each start, because the sequence of reports begins anew.
+        instance: format!("{}-{:08x}", std::process::id(), rand::random::<u32>()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let dropped = Arc::new(Dropped::default());
+    let (events, transitions) = Events::new(sidecar.clone(), Arc::clone(&dropped));
+    let (spans, waiting_spans) = mpsc::channel(MAX_SPANS);
+    let mut targets: Vec<Arc<Target>> = Vec::new();
+    let mut known = FxHashMap::default();
+    let directory = Directory::new(node, configuration.mesh_hosts.iter().cloned(), |weighted| {
+        let key = (weighted.node.clone(), weighted.hostname.clone(), weighted.port);
+        let number = *known.entry(key).or_insert_with(|| {
+            targets.push(Arc::new(Target::new(targets.len(), weighted, workers, Arc::clone(&events))));
+            targets.len() - 1
+        });
+        Arc::clone(&targets[number])
+    });
+    let limits = Limits::default();
+    let shared = Shared {
+        clock: Clock::start(),
+        client_header: headers::value(&node.service.to_string()),
+        sidecar,
+        directory,
+        targets,
+        correlator: app.as_ref().map(|_| Correlator::new()),
+        app,
+        sampler: Sampler::new(settings.sample_ratio),
+        spans,
+        dropped,
+        events,
+        limits,
+        accepts: Arc::new(Semaphore::new(limits.connections)),
+        connections: Connections::default(),
+    };
+    // Literal addresses need no resolver, so the first request finds them.
+    discover::take_literals(&shared.targets, shared.clock);
+    (Arc::new(shared), waiting_spans, transitions)
+}
+
+fn spawn_worker(
+    worker: Arc<Worker>,
+    listeners: Vec<(Half, StdListener)>,
+    drain: Drain,
+) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (ended, wait) = oneshot::channel();
+    thread::Builder::new().name(format!("worker-{}", worker.index)).spawn(move || {
+        carry(&runtime, worker, listeners, drain);
+        // Whatever did not finish in time ends here, and records itself as it does.
+        drop(runtime);
+        let _ = ended.send(());
+    })?;
+    Ok(wait)
+}
+
+fn carry(runtime: &Runtime, worker: Arc<Worker>, listeners: Vec<(Half, StdListener)>, mut drain: Drain) {
+    runtime.block_on(async {
+        let tasks = TaskTracker::new();
+        for (half, listener) in listeners {
+            tasks.spawn(listen::accept(Arc::clone(&worker), half, listener, drain.clone(), tasks.clone()));
+        }
+        let pruning = tokio::spawn(prune(Arc::clone(&worker)));
+        drain.begun().await;
+        tasks.close();
+        if tokio::time::timeout(worker.shared.limits.drain, tasks.wait()).await.is_err() {
+            tracing::warn!(connections = tasks.len(), "drain deadline passed; closing what is left");
+        }
+        pruning.abort();
+    });
+}
+
+async fn prune(worker: Arc<Worker>) {
+    loop {
+        tokio::time::sleep(PRUNE).await;
+        let (now, idle) = (worker.shared.clock.now(), worker.shared.limits.pool_idle);
+        for endpoint in worker.shared.targets.iter().flat_map(|target| target.endpoints()) {
+            endpoint.prune(worker.index, now, idle);
+        }
+        if let Some(app) = &worker.shared.app {
+            app.endpoint.prune(worker.index, now, idle);
+        }
+    }
+}
+
+fn config_json(node: &NodeConfig, settings: &Settings, addresses: &Addresses) -> serde_json::Value {
+    let services: Vec<_> = node
+        .services
+        .iter()
+        .map(|service| {
+            let routes: Vec<_> = service
+                .routes
+                .iter()
+                .map(|route| {
+                    let targets: Vec<_> = route
+                        .targets
+                        .iter()
+                        .map(|target| {
+                            json!({ "server": target.node.to_string(), "weight": target.weight,
+                                "address": format!("{}:{}", target.hostname, target.port) })
+                        })
+                        .collect();
+                    json!({ "name": route.name, "targets": targets, "retries": route.retry.as_ref().map_or(0, |r| r.max_retries),
+                        "timeout_seconds": route.timeouts.per_request.map(|limit| limit.as_secs_f64()) })
+                })
+                .collect();
+            json!({ "hosts": service.hosts, "routes": routes })
+        })
+        .collect();
+    json!({
+        "service": node.service.to_string(),
+        "mesh": node.mesh,
+        "inbound": addresses.inbound.map(|address| address.to_string()),
+        "outbound": addresses.outbound.to_string(),
+        "admin": addresses.admin.to_string(),
+        "app": node.listeners.first().map(|listener| app_address(listener, settings).to_string()),
+        "collector": settings.collector,
+        "sample_ratio": settings.sample_ratio,
+        "workers": settings.workers,
+        "services": services,
+    })
+}

@@ -1,0 +1,123 @@
+//! The local application as the inbound half sees it: one endpoint, and the limits its listener declares.
+//!
+//! App Mesh enforces `connectionPool` at the server: at most so many connections to the application, at most so many
+//! requests waiting for one. HTTP/1.1 carries one request a connection, so requests in flight are what is limited. There is
+//! no breaker towards the own application; its clients have theirs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tripline_mesh::Listener;
+
+use crate::endpoint::Endpoint;
+
+/// The application.
+#[derive(Debug)]
+pub(crate) struct AppSide {
+    /// Where it listens.
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Limit of the whole exchange.
+    pub(crate) per_request: Option<Duration>,
+    /// Longest silence within the answer.
+    pub(crate) idle: Option<Duration>,
+    gate: Option<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+}
+
+/// A place among the requests in flight.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl AppSide {
+    /// The application behind a listener.
+    pub(crate) fn new(listener: &Listener, address: SocketAddr, workers: usize) -> Self {
+        let pool = listener.connection_pool;
+        let most = pool.and_then(|pool| pool.max_connections.or(pool.max_requests));
+        let gate = most.map(|most| Gate {
+            places: Arc::new(Semaphore::new((most as usize).min(Semaphore::MAX_PERMITS))),
+            waiting: AtomicUsize::new(0),
+            most_waiting: pool.and_then(|pool| pool.max_pending_requests).map_or(usize::MAX, |most| most as usize),
+        });
+        Self {
+            endpoint: Arc::new(Endpoint::new(&address.to_string(), Arc::new([address]), workers)),
+            per_request: listener.timeouts.per_request,
+            idle: listener.timeouts.idle,
+            gate,
+        }
+    }
+
+    /// Waits for a place; none when too many wait already.
+    pub(crate) async fn enter(&self) -> Option<Place> {
+        let Some(gate) = &self.gate else { return Some(Place { _permit: None }) };
+        if let Ok(permit) = Arc::clone(&gate.places).try_acquire_owned() {
+            return Some(Place { _permit: Some(permit) });
+        }
+        let waiting = Waiting::begin(&gate.waiting);
+        if waiting.others >= gate.most_waiting {
+            return None;
+        }
+        let permit = Arc::clone(&gate.places).acquire_owned().await.ok()?;
+        Some(Place { _permit: Some(permit) })
+    }
+}
+
+/// Counts a waiting request, also when its task is cancelled.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    others: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        Self { count, others: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tripline_mesh::{ConnectionPool, ListenerProtocol, Timeouts};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn past_the_limits_requests_wait_and_then_are_refused() {
+        let listener = Listener {
+            port: 80,
+            protocol: ListenerProtocol::Http,
+            timeouts: Timeouts::default_for(ListenerProtocol::Http),
+            connection_pool: Some(ConnectionPool {
+                max_connections: Some(1),
+                max_pending_requests: Some(1),
+                max_requests: None,
+            }),
+            outlier_detection: None,
+        };
+        let app = Arc::new(AppSide::new(&listener, SocketAddr::from(([127, 0, 0, 1], 80)), 1));
+        let first = app.enter().await.unwrap();
+        let waits = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { app.enter().await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        assert!(app.enter().await.is_none());
+        drop(first);
+        assert!(waits.await.unwrap());
+    }
+}

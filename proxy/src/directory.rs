@@ -1,0 +1,276 @@
+//! From a request to where it goes: host -> service -> route -> target.
+//!
+//! Built once from the configuration. Hosts are looked up without allocating when they come in lower case and without a
+//! port, as they mostly do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tripline_mesh::{HttpRetryEvent, NodeConfig, RequestHead, RetryPolicy, Route, RouteMatch};
+
+use crate::target::Target;
+
+/// The services that the application may call.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    by_host: FxHashMap<Box<str>, usize>,
+    services: Vec<Service>,
+    /// Hosts of services of the mesh that are no backend of this node.
+    elsewhere: FxHashSet<Box<str>>,
+    known: Box<str>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// The host that names it first.
+    pub(crate) host: Box<str>,
+    routes: Vec<PlannedRoute>,
+}
+
+/// One route with its targets looked up.
+#[derive(Debug)]
+pub(crate) struct PlannedRoute {
+    matches: RouteMatch,
+    takes_all: bool,
+    targets: Vec<(u32, Arc<Target>)>,
+    weights: u32,
+    /// Limit of the whole exchange.
+    pub(crate) per_request: Option<Duration>,
+    /// Longest silence within the answer.
+    pub(crate) idle: Option<Duration>,
+    /// Retries, if any.
+    pub(crate) retry: Option<RetryPolicy>,
+}
+
+/// What a host names.
+#[derive(Debug)]
+pub(crate) enum Lookup<'a> {
+    /// A service that may be called.
+    Service(&'a Service),
+    /// A service of the mesh that is no backend of this node.
+    NotABackend,
+    /// Nothing known.
+    Unknown,
+}
+
+impl Directory {
+    /// Builds the directory; `targets` are looked up by the caller, so that a node that several routes name is one target.
+    pub(crate) fn new(
+        config: &NodeConfig,
+        mesh_hosts: impl Iterator<Item = String>,
+        mut target: impl FnMut(&tripline_mesh::WeightedTarget) -> Arc<Target>,
+    ) -> Self {
+        let mut by_host = FxHashMap::default();
+        let mut services = Vec::new();
+        for service in &config.services {
+            for host in &service.hosts {
+                by_host.insert(host.as_str().into(), services.len());
+            }
+            services.push(Service {
+                host: service.hosts.first().map_or("", String::as_str).into(),
+                routes: service.routes.iter().map(|route| PlannedRoute::new(route, &mut target)).collect(),
+            });
+        }
+        let known: Vec<&str> = services.iter().map(|service| &*service.host).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ").into() };
+        let elsewhere = mesh_hosts.filter(|host| !by_host.contains_key(host.as_str())).map(Into::into).collect();
+        Self { by_host, services, elsewhere, known }
+    }
+
+    /// The services there are, in words.
+    pub(crate) fn known(&self) -> &str {
+        &self.known
+    }
+
+    /// What a Host field names; its port is of no interest.
+    pub(crate) fn find(&self, host: &str) -> Lookup<'_> {
+        if let Some(service) = self.by_host.get(host).and_then(|number| self.services.get(*number)) {
+            return Lookup::Service(service);
+        }
+        let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        match self.by_host.get(name.as_str()).and_then(|number| self.services.get(*number)) {
+            Some(service) => Lookup::Service(service),
+            None if self.elsewhere.contains(name.as_str()) => Lookup::NotABackend,
+            None => Lookup::Unknown,
+        }
+    }
+}
+
+impl Service {
+    /// The first route that takes the request.
+    pub(crate) fn route(&self, head: &Parts, host: &str) -> Option<&PlannedRoute> {
+        self.routes.iter().find(|route| route.takes_all || route.matches.matches(&Head { parts: head, host }))
+    }
+}
+
+impl PlannedRoute {
+    fn new(route: &Route, target: &mut impl FnMut(&tripline_mesh::WeightedTarget) -> Arc<Target>) -> Self {
+        let weighted = route.targets.iter().filter(|weighted| weighted.weight > 0);
+        let targets: Vec<_> = weighted.map(|weighted| (weighted.weight, target(weighted))).collect();
+        Self {
+            takes_all: route.matches == RouteMatch::prefix("/"),
+            matches: route.matches.clone(),
+            weights: targets.iter().map(|(weight, _)| weight).sum(),
+            targets,
+            per_request: route.timeouts.per_request,
+            idle: route.timeouts.idle,
+            retry: route.retry.clone().filter(|retry| retry.max_retries > 0),
+        }
+    }
+
+    /// The target for one request, drawn by weight.
+    pub(crate) fn target(&self) -> Option<&Arc<Target>> {
+        if let [(_, only)] = self.targets.as_slice() {
+            return Some(only);
+        }
+        self.target_at(rand::random_range(0..self.weights.max(1)))
+    }
+
+    fn target_at(&self, mut number: u32) -> Option<&Arc<Target>> {
+        for (weight, target) in &self.targets {
+            if number < *weight {
+                return Some(target);
+            }
+            number -= weight;
+        }
+        None
+    }
+}
+
+/// Whether a status is one that the policy tries again.
+pub(crate) fn retries_status(policy: &RetryPolicy, status: u16) -> bool {
+    policy.http_retry_events.iter().any(|event| event.covers(status))
+}
+
+/// Whether a broken connection is something that the policy tries again; a request that never arrived always may be.
+pub(crate) fn retries_connection(policy: &RetryPolicy) -> bool {
+    !policy.tcp_retry_events.is_empty() || policy.http_retry_events.contains(&HttpRetryEvent::StreamError)
+}
+
+struct Head<'a> {
+    parts: &'a Parts,
+    host: &'a str,
+}
+
+impl RequestHead for Head<'_> {
+    fn method(&self) -> &str {
+        self.parts.method.as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    fn query(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    fn scheme(&self) -> &str {
+        "http"
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.host.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // A colon in brackets belongs to an IPv6 address.
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tripline_mesh::{DiscoveryKind, EgressFilter, ListenerProtocol, OutboundService, Timeouts, WeightedTarget};
+    use tripline_model::ServiceName;
+
+    use super::*;
+    use crate::events::Events;
+
+    fn target(name: &str, weight: u32) -> WeightedTarget {
+        WeightedTarget {
+            node: ServiceName::new("shop", name),
+            weight,
+            hostname: "127.0.0.1".into(),
+            port: 80,
+            discovery: DiscoveryKind::LoadBalancer,
+            protocol: ListenerProtocol::Http,
+            outlier_detection: None,
+            connection_pool: None,
+        }
+    }
+
+    fn route(prefix: &str, targets: Vec<WeightedTarget>) -> Route {
+        Route {
+            name: prefix.into(),
+            protocol: ListenerProtocol::Http,
+            matches: RouteMatch::prefix(prefix),
+            targets,
+            timeouts: Timeouts::default_for(ListenerProtocol::Http),
+            retry: None,
+        }
+    }
+
+    fn directory(routes: Vec<Route>) -> Directory {
+        let service = OutboundService {
+            id: ServiceName::new("shop", "checkout"),
+            hosts: vec!["checkout.shop.local".into(), "checkout".into()],
+            ports: Vec::new(),
+            routes,
+        };
+        let config = NodeConfig {
+            service: ServiceName::new("shop", "web"),
+            mesh: "shop".into(),
+            egress: EgressFilter::DropAll,
+            listeners: Vec::new(),
+            services: vec![service],
+        };
+        let mesh_hosts = ["checkout".to_owned(), "search".to_owned()].into_iter();
+        Directory::new(&config, mesh_hosts, |weighted| Arc::new(Target::new(0, weighted, 1, Events::for_test())))
+    }
+
+    fn parts(path: &str) -> Parts {
+        http::Request::get(path).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn hosts_are_found_whatever_their_case_port_or_last_dot() {
+        let directory = directory(Vec::new());
+        for host in ["checkout", "CHECKOUT.shop.local", "checkout:8080", "checkout.shop.local.:80"] {
+            assert!(matches!(directory.find(host), Lookup::Service(_)), "{host}");
+        }
+        assert!(matches!(directory.find("search:80"), Lookup::NotABackend));
+        assert!(matches!(directory.find("example.com"), Lookup::Unknown));
+        assert_eq!(directory.known(), "checkout.shop.local");
+    }
+
+    #[test]
+    fn the_first_route_that_matches_wins() {
+        let routes = vec![route("/pay", vec![target("payments", 1)]), route("/", vec![target("checkout", 1)])];
+        let directory = directory(routes);
+        let Lookup::Service(service) = directory.find("checkout") else { panic!("unknown") };
+        for (path, name) in [("/pay/1", "payments"), ("/", "checkout"), ("/p?q=/pay", "checkout")] {
+            let route = service.route(&parts(path), "checkout").unwrap();
+            assert_eq!(route.target().unwrap().server.name(), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn targets_are_drawn_by_weight() {
+        let directory = directory(vec![route("/", vec![target("a", 9), target("none", 0), target("b", 1)])]);
+        let Lookup::Service(service) = directory.find("checkout") else { panic!("unknown") };
+        let route = service.route(&parts("/"), "checkout").unwrap();
+        let names: Vec<&str> = (0..10).filter_map(|n| route.target_at(n)).map(|t| t.server.name()).collect();
+        assert_eq!(names, ["a", "a", "a", "a", "a", "a", "a", "a", "a", "b"]);
+    }
+}

@@ -1,0 +1,271 @@
+//! One request as one half of the sidecar saw it, recorded exactly once.
+//!
+//! An exchange records itself when it is dropped, so that none is forgotten, whatever ends the task that carries it: an
+//! exchange that nobody has settled was cancelled by its caller. It lives in the body of the answer until the last
+//! byte is handed on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tripline_model::{EdgeCounts, Timestamp};
+
+use crate::correlate::{CallEnd, Calls, Followed};
+use crate::guarded_io::Busy;
+use crate::mark::Mark;
+use crate::span::{SpanDraft, SpanEnd};
+use crate::tally::EdgeSlot;
+use crate::trace_context::TraceContext;
+use crate::worker::{Shared, Worker};
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum End {
+    /// Its caller left; what holds as long as nothing else is said.
+    #[default]
+    Cancelled,
+    /// With an answer that is no failure.
+    Success,
+    /// With a failing answer or none.
+    Failed,
+    /// Refused by a breaker or a limit before any attempt.
+    Shed,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttemptEnd {
+    /// With an answer that is no failure.
+    Success,
+    /// With a failing answer.
+    Answered,
+    /// With a failing answer that a breaker further on caused.
+    Induced,
+    /// Without an answer.
+    NoAnswer,
+}
+
+/// Which half saw it, and how it is joined to the other one.
+#[derive(Debug)]
+enum Side {
+    Outbound {
+        /// Whether it is a call of an inbound request under way.
+        joined: bool,
+        mark: Option<Mark>,
+    },
+    Inbound(Option<Followed>),
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    worker: Arc<Worker>,
+    slot: EdgeSlot,
+    began: Timestamp,
+    end: End,
+    counts: EdgeCounts,
+    streamed: Option<Arc<AtomicU64>>,
+    context: TraceContext,
+    span: Option<Box<SpanDraft>>,
+    /// What the span says about the end.
+    span_end: SpanEnd,
+    side: Side,
+    _busy: Busy,
+}
+
+impl Exchange {
+    /// A call of the application begins.
+    pub(crate) fn outbound(worker: &Arc<Worker>, target: usize, context: TraceContext, busy: Busy) -> Self {
+        let now = worker.shared.clock.now();
+        let joined = worker.shared.correlator.as_ref().is_some_and(|c| c.call_begins(context.trace, now));
+        let side = Side::Outbound { joined, mark: None };
+        Self::new(worker, EdgeSlot::Outbound(target), (context, now), side, busy)
+    }
+
+    /// A request for the application arrived.
+    pub(crate) fn inbound(worker: &Arc<Worker>, client: usize, context: TraceContext, busy: Busy) -> Self {
+        let now = worker.shared.clock.now();
+        let followed = worker.shared.correlator.as_ref().map(|c| c.begin(context.trace, now));
+        Self::new(worker, EdgeSlot::Inbound(client), (context, now), Side::Inbound(followed), busy)
+    }
+
+    fn new(
+        worker: &Arc<Worker>,
+        slot: EdgeSlot,
+        (context, began): (TraceContext, Timestamp),
+        side: Side,
+        busy: Busy,
+    ) -> Self {
+        Self {
+            worker: Arc::clone(worker),
+            slot,
+            began,
+            end: End::default(),
+            counts: EdgeCounts::default(),
+            streamed: None,
+            context,
+            span: None,
+            span_end: SpanEnd::default(),
+            side,
+            _busy: busy,
+        }
+    }
+
+    /// When it began.
+    pub(crate) const fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// Its trace.
+    pub(crate) const fn context(&self) -> &TraceContext {
+        &self.context
+    }
+
+    /// What everyone shares.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.worker.shared
+    }
+
+    /// Gives it a span to send at its end.
+    pub(crate) fn describe(&mut self, draft: SpanDraft) {
+        self.span = Some(Box::new(draft));
+    }
+
+    /// Whether it has a span, so that details for it are worth collecting.
+    pub(crate) const fn is_described(&self) -> bool {
+        self.span.is_some()
+    }
+
+    /// Notes the length of a request body that is known.
+    pub(crate) const fn request_bytes(&mut self, bytes: u64) {
+        self.counts.request_bytes = bytes;
+    }
+
+    /// Counts the bytes of a request body of unknown length as they pass.
+    pub(crate) fn count_streamed(&mut self) -> Arc<AtomicU64> {
+        Arc::clone(self.streamed.get_or_insert_default())
+    }
+
+    /// Counts bytes of the answer's body.
+    pub(crate) const fn response_bytes(&mut self, bytes: u64) {
+        self.counts.response_bytes += bytes;
+    }
+
+    /// An attempt is sent.
+    pub(crate) const fn attempt_begins(&mut self) {
+        if self.counts.attempts > 0 {
+            self.counts.retries += 1;
+        }
+        self.counts.attempts += 1;
+    }
+
+    /// Attempts so far.
+    pub(crate) const fn attempts(&self) -> u64 {
+        self.counts.attempts
+    }
+
+    /// An attempt has ended.
+    pub(crate) const fn attempt_ends(&mut self, end: AttemptEnd) {
+        match end {
+            AttemptEnd::Success => {}
+            AttemptEnd::Answered => self.counts.answered_failures += 1,
+            AttemptEnd::Induced => {
+                self.counts.answered_failures += 1;
+                self.counts.induced += 1;
+            }
+            AttemptEnd::NoAnswer => self.counts.transport_failures += 1,
+        }
+    }
+
+    /// Says how it ends; the latest word counts.
+    pub(crate) const fn settle(&mut self, end: End) {
+        self.end = end;
+    }
+
+    /// Says what its span tells about the end.
+    pub(crate) fn span_end(&mut self, end: SpanEnd) {
+        self.span_end = end;
+    }
+
+    /// Remembers that a breaker caused the failure.
+    pub(crate) fn induced_by(&mut self, cause: Mark) {
+        if let Side::Outbound { mark, .. } = &mut self.side {
+            *mark = Some(cause);
+        }
+    }
+
+    /// What the calls of an inbound request have come to.
+    pub(crate) fn calls(&self) -> Option<Calls> {
+        let Side::Inbound(Some(followed)) = &self.side else { return None };
+        let correlator = self.worker.shared.correlator.as_ref()?;
+        Some(correlator.calls(followed, self.worker.shared.clock.now()))
+    }
+
+    /// Notes whose failure a failed inbound request is: own when no call of it failed, passed on when one did.
+    pub(crate) const fn blame(&mut self, a_call_failed: Option<bool>) {
+        match a_call_failed {
+            Some(true) => self.counts.propagated_failures = 1,
+            Some(false) => self.counts.origin_failures = 1,
+            None => {}
+        }
+    }
+
+    fn leave_correlator(&self, now: Timestamp) -> Option<Calls> {
+        let correlator = self.worker.shared.correlator.as_ref()?;
+        let failed = matches!(self.end, End::Failed | End::Shed);
+        match &self.side {
+            Side::Outbound { joined: true, mark } => {
+                // A call that the application gave up waiting for explains its failure as well as one that failed.
+                let end = if self.end != End::Success { CallEnd::Failed(mark.as_ref()) } else { CallEnd::Fine };
+                correlator.call_ends(self.context.trace, end, now);
+                None
+            }
+            Side::Outbound { joined: false, .. } => {
+                if failed {
+                    correlator.orphan_failed();
+                }
+                None
+            }
+            Side::Inbound(followed) => {
+                let followed = followed.as_ref()?;
+                let calls = correlator.calls(followed, now);
+                correlator.end(followed);
+                Some(calls)
+            }
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let shared = &self.worker.shared;
+        let now = shared.clock.now();
+        let calls = self.leave_correlator(now);
+        self.counts.requests = 1;
+        match self.end {
+            End::Success => {}
+            End::Cancelled => self.counts.cancelled = 1,
+            End::Failed => self.counts.failed = 1,
+            End::Shed => {
+                self.counts.failed = 1;
+                self.counts.shed = 1;
+            }
+        }
+        if !matches!(self.end, End::Failed | End::Shed) {
+            // Blame was laid at the answer's head; a caller who left later takes it back.
+            self.counts.origin_failures = 0;
+            self.counts.propagated_failures = 0;
+        }
+        if let Some(streamed) = &self.streamed {
+            self.counts.request_bytes = streamed.load(Ordering::Relaxed);
+        }
+        let latency = (self.end != End::Shed).then(|| now.since(self.began));
+        let self_time = calls.and_then(|calls| calls.self_time).filter(|_| self.end != End::Cancelled);
+        self.worker.shard.record(self.slot, &self.counts, latency, self_time);
+        if let Some(draft) = self.span.take() {
+            let span = draft.finish(&self.context, (self.began, now), self.end, &self.span_end);
+            if shared.spans.try_send(span).is_err() {
+                shared.dropped.spans_queue.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a request got no answer from where it was sent, in one word, one status and one sentence.
+
+use std::io;
+
+use tripline_breaker::{Fault, LastError};
+use tripline_model::FailureOrigin;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Nobody listens there.
+    ConnectRefused,
+    /// The connection was not made in time.
+    ConnectTimeout,
+    /// The connection was not made.
+    ConnectFailed,
+    /// The connection broke before the answer began.
+    Reset,
+    /// What came back is no HTTP.
+    BadAnswer,
+    /// The answer did not begin in time.
+    Timeout,
+    /// The name has no address.
+    NoEndpoint,
+    /// A breaker rejected it.
+    BreakerOpen,
+    /// The listener's limits are reached.
+    Overflow,
+    /// The caller's body ended early.
+    RequestBody,
+}
+
+impl Failure {
+    /// Its word in headers, events and spans.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::Reset => "reset",
+            Self::BadAnswer => "bad_answer",
+            Self::Timeout => "timeout",
+            Self::NoEndpoint => "no_endpoint",
+            Self::BreakerOpen => "breaker_open",
+            Self::Overflow => "overflow",
+            Self::RequestBody => "request_body",
+        }
+    }
+
+    /// The status of the sidecar's own answer.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::Timeout => 504,
+            Self::BadAnswer => 502,
+            Self::RequestBody => 400,
+            _ => 503,
+        }
+    }
+
+    /// What happened, as the end of a sentence that begins with who was called.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::ConnectRefused => "refused the connection: nothing listens there",
+            Self::ConnectTimeout => "did not accept a connection in time",
+            Self::ConnectFailed => "could not be connected to",
+            Self::Reset => "closed the connection before it answered",
+            Self::BadAnswer => "answered with something that is no HTTP/1.1",
+            Self::Timeout => "did not answer in time",
+            Self::NoEndpoint => "has no address: its name does not resolve",
+            Self::BreakerOpen => "was not called: its breaker is open",
+            Self::Overflow => "has as many requests as its listener allows",
+            Self::RequestBody => "was not called: the request's body ended early",
+        }
+    }
+
+    /// Of an attempt to connect.
+    pub(crate) fn of_connect(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
+            io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            _ => Self::ConnectFailed,
+        }
+    }
+
+    /// Of an exchange on a connection.
+    pub(crate) fn of_exchange(error: &hyper::Error) -> Self {
+        if error.is_parse() {
+            Self::BadAnswer
+        } else if error.is_user() {
+            Self::RequestBody
+        } else {
+            Self::Reset
+        }
+    }
+
+    /// What a breaker is told.
+    pub(crate) const fn fault(self) -> Fault {
+        Fault { origin: FailureOrigin::Local, error: LastError::Word(self.word()) }
+    }
+
+    /// Whether the request certainly never reached the server.
+    pub(crate) const fn is_unsent(self) -> bool {
+        matches!(self, Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed)
+    }
+}

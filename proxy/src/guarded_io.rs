@@ -1,0 +1,177 @@
+//! An accepted connection as hyper reads it: follows the requests on it and ends it when it is silent too long.
+//!
+//! Two limits of time that hyper does not have in the form needed: a request's head must be complete within
+//! `head`, and a connection on which nothing is under way may be silent for `idle`. hyper's own header timeout also runs
+//! while a connection idles and allocates a timer for each request; here one timer serves the connection's life and is
+//! touched only when it fires or when a head arrives in pieces. For the idle limit it fires on its own period and then
+//! looks whether anything happened since, so a silent connection lives between one and two periods.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::framing::Framing;
+
+/// No request of a connection has a conflict.
+const NONE: u64 = u64::MAX;
+
+/// What the connection's reader and its service tell each other.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    /// Number of the request that must be answered with 400.
+    conflict: AtomicU64,
+    /// Requests handed to the service so far.
+    begun: AtomicU64,
+    /// Requests being served.
+    active: AtomicU32,
+}
+
+impl Traffic {
+    /// Of a connection on which nothing has happened.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { conflict: AtomicU64::new(NONE), begun: AtomicU64::new(0), active: AtomicU32::new(0) })
+    }
+
+    /// Counts a request of the service and tells whether it has both Content-Length and Transfer-Encoding.
+    pub(crate) fn begin(&self) -> bool {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        number == self.conflict.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the connection from counting as idle until the guard is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+}
+
+/// A request being served.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Traffic>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long an accepted connection may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Silence {
+    /// Within a request's head.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct GuardedIo {
+    stream: TcpStream,
+    framing: Framing,
+    traffic: Arc<Traffic>,
+    silence: Silence,
+    timer: Pin<Box<Sleep>>,
+    waits_for: Wait,
+    /// Whether anything was read since the timer was set.
+    heard: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Idle,
+    Head,
+}
+
+impl GuardedIo {
+    /// Takes over an accepted connection.
+    pub(crate) fn new(stream: TcpStream, traffic: Arc<Traffic>, silence: Silence) -> Self {
+        let timer = Box::pin(sleep(silence.idle));
+        Self { stream, framing: Framing::new(), traffic, silence, timer, waits_for: Wait::Idle, heard: false }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.heard = true;
+        self.framing.feed(bytes);
+        if let Some(number) = self.framing.conflict() {
+            self.traffic.conflict.store(number, Ordering::Relaxed);
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let within_head = self.framing.is_within_head();
+        if within_head != (self.waits_for == Wait::Head) {
+            self.waits_for = if within_head { Wait::Head } else { Wait::Idle };
+            self.arm();
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let idle = self.framing.is_between_requests() && self.traffic.active.load(Ordering::Relaxed) == 0;
+            let over = match self.waits_for {
+                Wait::Head => true,
+                Wait::Idle => idle && !self.heard,
+            };
+            if over {
+                return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            self.arm();
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self) {
+        let limit = match self.waits_for {
+            Wait::Head => self.silence.head,
+            Wait::Idle => self.silence.idle,
+        };
+        self.heard = false;
+        self.timer.as_mut().reset(Instant::now() + limit);
+    }
+}
+
+impl AsyncRead for GuardedIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                this.note(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_silence(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for GuardedIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

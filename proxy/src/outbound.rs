@@ -1,0 +1,359 @@
+//! The outbound half: from the application to the services it calls.
+//!
+//! A request names its service by Host, or by an absolute URI when the sidecar is used as `http_proxy`. Route, target and
+//! endpoint follow from the configuration; breaker, budget and timeouts decide whether and how often it may leave.
+//!
+//! **Retries** follow the route's policy and the target's budget, go to another endpoint if there is one, and wait a little
+//! longer each time (Envoy's 25 ms, doubling, with jitter). Bodies of known length up to 64 KiB are kept to be sent again;
+//! a request with another body is tried once. A missing answer is judged by the status that the sidecar
+//! would answer in its place, so `gateway-error` covers a timeout.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tripline_breaker::{Fault, LastError, Outcome};
+use tripline_mesh::RetryPolicy;
+use tripline_model::FailureOrigin;
+
+use crate::answer::{self, AnswerBody, Open};
+use crate::directory::{Lookup, PlannedRoute, retries_connection, retries_status};
+use crate::exchange::{AttemptEnd, End, Exchange};
+use crate::failure::Failure;
+use crate::guarded_io::Traffic;
+use crate::headers;
+use crate::mark::Mark;
+use crate::request_body::RequestBody;
+use crate::send::{self, Lease};
+use crate::silence::SilenceTimer;
+use crate::span::{SpanDraft, SpanEnd};
+use crate::tally::Refusal;
+use crate::target::{NoPick, Picked, Target};
+use crate::trace_context::TraceContext;
+use crate::worker::Worker;
+
+/// First wait before a retry, and the longest.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
+
+/// Serves one request of the application.
+pub(crate) async fn serve(
+    worker: &Arc<Worker>,
+    traffic: &Arc<Traffic>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let busy = traffic.busy();
+    let (mut parts, body) = request.into_parts();
+    let host = match check(traffic, &parts) {
+        Ok(host) => host,
+        Err((refusal, text)) => return refuse(worker, refusal, text.to_owned()),
+    };
+    let name = host.to_str().unwrap_or_default();
+    let directory = &worker.shared.directory;
+    let service = match directory.find(name) {
+        Lookup::Service(service) => service,
+        Lookup::NotABackend => {
+            let own = worker.shared.service();
+            let text = format!("\"{name}\" is no backend of {own}: add it to spec.backends of that virtual node");
+            return refuse(worker, Refusal::NotABackend, text);
+        }
+        Lookup::Unknown => {
+            let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
+            return refuse(worker, Refusal::UnknownHost, text);
+        }
+    };
+    let Some((route, target)) = service.route(&parts, name).and_then(|route| Some((route, route.target()?))) else {
+        let text = format!("no route of {} takes {} {}", service.host, parts.method, parts.uri.path());
+        return refuse(worker, Refusal::NoRoute, text);
+    };
+    headers::strip(&mut parts.headers);
+    parts.headers.insert(headers::CLIENT, worker.shared.client_header.clone());
+    let context = TraceContext::enter(&mut parts.headers, worker.shared.sampler);
+    let mut exchange = Exchange::outbound(worker, target.number, context, busy);
+    if context.span.is_some() {
+        let weight = if context.parent.is_none() { worker.shared.sampler.weight() } else { 1.0 };
+        let draft = SpanDraft::client(&parts, name, worker.shared.service(), &target.server);
+        exchange.describe(draft.weighing(weight));
+    }
+    to_origin_form(&mut parts, host);
+    let deadline = route.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
+    let body = match prepare_body(body, &parts, route, &mut exchange).await {
+        Ok(body) => body,
+        Err(failure) => return fail(exchange, target, failure),
+    };
+    Call { worker, target, route, deadline }.run(exchange, parts, body).await
+}
+
+/// What stays the same over all attempts of a request.
+struct Call<'a> {
+    worker: &'a Worker,
+    target: &'a Arc<Target>,
+    route: &'a PlannedRoute,
+    deadline: Option<Instant>,
+}
+
+/// What came of one attempt.
+enum Attempted {
+    Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd },
+    None(Failure),
+}
+
+impl Call<'_> {
+    async fn run(&self, mut exchange: Exchange, parts: Parts, body: RequestBody) -> Response<AnswerBody> {
+        let policy = self.route.retry.as_ref();
+        let now = exchange.began();
+        if policy.is_some() {
+            self.target.count_request(now);
+        }
+        let mut picked = match self.target.pick(None, now) {
+            Ok(picked) => picked,
+            Err(no_pick) => return refuse_by_breaker(exchange, self.target, no_pick),
+        };
+        let mut tries = Tries::new(parts, body, policy.map_or(0, |policy| policy.max_retries));
+        loop {
+            let Some(request) = tries.request() else { return fail(exchange, self.target, Failure::RequestBody) };
+            let endpoint = Arc::clone(&picked.endpoint);
+            let attempted = self.attempt(&mut exchange, picked, request).await;
+            let retry = tries.can_repeat() && policy.is_some_and(|policy| wants_retry(policy, &attempted));
+            let now = self.worker.shared.clock.now();
+            if retry && self.target.may_retry(now) && self.wait(exchange.attempts()).await {
+                let now = self.worker.shared.clock.now();
+                if let Ok(next) = self.target.pick(Some(&endpoint), now) {
+                    picked = next;
+                    continue;
+                }
+            }
+            return self.finish(exchange, attempted);
+        }
+    }
+
+    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, request: Request<RequestBody>) -> Attempted {
+        exchange.attempt_begins();
+        let trace = exchange.context().trace;
+        let limit = self.attempt_limit();
+        let sending = send::send(self.worker, &picked.endpoint, request);
+        let sent = match limit {
+            Some(limit) => tokio::time::timeout_at(limit, sending).await.unwrap_or(Err(Failure::Timeout)),
+            None => sending.await,
+        };
+        if exchange.is_described() {
+            exchange.span_end(SpanEnd { endpoint: Some(picked.endpoint.label().into()), ..SpanEnd::default() });
+        }
+        let now = self.worker.shared.clock.now();
+        match sent {
+            Ok((response, lease)) => {
+                let (end, outcome, mark) = judge(&response);
+                picked.ends(outcome, trace, now);
+                exchange.attempt_ends(end);
+                if let Some(mark) = mark {
+                    exchange.induced_by(mark);
+                }
+                Attempted::Answer { response, lease, end }
+            }
+            Err(failure) => {
+                let outcome = match failure {
+                    Failure::RequestBody => Outcome::Cancelled,
+                    failure => Outcome::Failure(failure.fault()),
+                };
+                picked.ends(outcome, trace, now);
+                exchange.attempt_ends(AttemptEnd::NoAnswer);
+                Attempted::None(failure)
+            }
+        }
+    }
+
+    fn attempt_limit(&self) -> Option<Instant> {
+        let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_retry_timeout);
+        [self.deadline, per_try.map(|limit| Instant::now() + limit)].into_iter().flatten().min()
+    }
+
+    /// Waits before the next attempt; false when there is no time left for it.
+    async fn wait(&self, attempts: u64) -> bool {
+        let (first, longest) = BACK_OFF;
+        let planned = first.saturating_mul(1 << attempts.saturating_sub(1).min(8)).min(longest);
+        let at = Instant::now() + planned.mul_f64(rand::random_range(0.0..1.0));
+        if self.deadline.is_some_and(|deadline| at >= deadline) {
+            return false;
+        }
+        tokio::time::sleep_until(at).await;
+        true
+    }
+
+    fn finish(&self, mut exchange: Exchange, attempted: Attempted) -> Response<AnswerBody> {
+        let (mut response, lease, end) = match attempted {
+            Attempted::Answer { response, lease, end } => (response, lease, end),
+            Attempted::None(failure) => return fail(exchange, self.target, failure),
+        };
+        headers::strip_hop_by_hop(response.headers_mut());
+        if exchange.is_described() {
+            exchange.span_end(SpanEnd {
+                status: response.status().as_u16(),
+                error: None,
+                retries: exchange.attempts().saturating_sub(1),
+                endpoint: Some(lease.endpoint().label().into()),
+            });
+        }
+        let end = if end == AttemptEnd::Success { End::Success } else { End::Failed };
+        let silence = self.route.idle.unwrap_or(self.worker.shared.limits.body_silence);
+        let timer = SilenceTimer::new(Some(silence), self.deadline);
+        answer::pass(
+            response,
+            timer,
+            Open { exchange, lease, end, target: Some(Arc::clone(self.target)), _place: None },
+        )
+    }
+}
+
+/// The request of each attempt, as long as it can be made.
+struct Tries {
+    /// Gone once it was given away for the last attempt.
+    head: Option<Parts>,
+    body: RequestBody,
+    left: u32,
+}
+
+impl Tries {
+    fn new(head: Parts, body: RequestBody, retries: u32) -> Self {
+        // What passes through is gone after the first attempt.
+        let left = if matches!(body, RequestBody::Stream(_)) { 0 } else { retries };
+        Self { head: Some(head), body, left }
+    }
+
+    const fn can_repeat(&self) -> bool {
+        self.head.is_some()
+    }
+
+    fn request(&mut self) -> Option<Request<RequestBody>> {
+        if self.left == 0 {
+            let body = std::mem::replace(&mut self.body, RequestBody::Empty);
+            return Some(Request::from_parts(self.head.take()?, body));
+        }
+        self.left -= 1;
+        let body = match &self.body {
+            RequestBody::Whole(bytes) => RequestBody::Whole(bytes.clone()),
+            RequestBody::Empty | RequestBody::Stream(_) => RequestBody::Empty,
+        };
+        Some(Request::from_parts(self.head.clone()?, body))
+    }
+}
+
+/// What may be wrong with any request, and the Host it names otherwise.
+fn check(traffic: &Traffic, parts: &Parts) -> Result<HeaderValue, (Refusal, &'static str)> {
+    if traffic.begin() {
+        return Err((Refusal::BadRequest, "a request must not have both Content-Length and Transfer-Encoding"));
+    }
+    if parts.method == Method::CONNECT {
+        return Err((Refusal::Unsupported, "CONNECT is not supported: send plain HTTP requests to this proxy"));
+    }
+    if let Some(authority) = parts.uri.authority() {
+        let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+        return HeaderValue::from_str(host).map_err(|_| (Refusal::BadRequest, "the request's URI has no valid host"));
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.to_str().is_ok() => Ok(host.clone()),
+        (None, _) => Err((Refusal::BadRequest, "the request has no Host: name the service to call in it")),
+        _ => Err((Refusal::BadRequest, "the request has more than one Host, or none that can be read")),
+    }
+}
+
+/// Servers expect `GET /path` with the host in Host, also of a request that came with an absolute URI.
+fn to_origin_form(parts: &mut Parts, host: HeaderValue) {
+    parts.version = http::Version::HTTP_11;
+    if parts.uri.authority().is_none() {
+        return;
+    }
+    parts.headers.insert(HOST, host);
+    let path = parts.uri.path_and_query().cloned();
+    parts.uri = path.map_or_else(Uri::default, Uri::from);
+}
+
+async fn prepare_body(
+    body: Incoming,
+    parts: &Parts,
+    route: &PlannedRoute,
+    exchange: &mut Exchange,
+) -> Result<RequestBody, Failure> {
+    if body.is_end_stream() {
+        return Ok(RequestBody::Empty);
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let limits = exchange.shared().limits;
+    match length {
+        Some(length) if route.retry.is_some() && length <= limits.replay => {
+            exchange.request_bytes(length);
+            let collected = tokio::time::timeout(limits.body_silence, body.collect()).await;
+            let whole = collected.map_err(|_| Failure::RequestBody)?.map_err(|_| Failure::RequestBody)?;
+            Ok(RequestBody::Whole(whole.to_bytes()))
+        }
+        _ => Ok(RequestBody::stream(body, limits.body_silence, exchange.count_streamed())),
+    }
+}
+
+/// What an answer's head says about the attempt, to the edge, the breaker and whoever waits for the answer.
+fn judge(response: &Response<Incoming>) -> (AttemptEnd, Outcome, Option<Mark>) {
+    let status = response.status().as_u16();
+    let fault = |origin| Fault { origin, error: LastError::Status(status) };
+    match status {
+        500.. => match response.headers().get(headers::BREAKER).and_then(Mark::read) {
+            Some(mark) => (AttemptEnd::Induced, Outcome::Failure(fault(FailureOrigin::Induced)), Some(mark)),
+            None => (AttemptEnd::Answered, Outcome::Failure(fault(FailureOrigin::Remote)), None),
+        },
+        429 => (AttemptEnd::Success, Outcome::Soft(fault(FailureOrigin::Remote)), None),
+        _ => (AttemptEnd::Success, Outcome::Success, None),
+    }
+}
+
+fn wants_retry(policy: &RetryPolicy, attempted: &Attempted) -> bool {
+    match attempted {
+        Attempted::Answer { response, .. } => retries_status(policy, response.status().as_u16()),
+        Attempted::None(Failure::RequestBody) => false,
+        Attempted::None(failure) => {
+            let broken = failure.is_unsent() || *failure == Failure::Reset;
+            retries_status(policy, failure.status()) || (broken && retries_connection(policy))
+        }
+    }
+}
+
+fn refuse(worker: &Worker, refusal: Refusal, text: String) -> Response<AnswerBody> {
+    worker.shard.refuse(refusal);
+    let status = match refusal {
+        Refusal::BadRequest => 400,
+        Refusal::NotABackend => 403,
+        Refusal::UnknownHost | Refusal::NoRoute => 404,
+        Refusal::Unsupported => 501,
+    };
+    answer::own(status, refusal.as_str(), text)
+}
+
+fn refuse_by_breaker(mut exchange: Exchange, target: &Target, no_pick: NoPick) -> Response<AnswerBody> {
+    let NoPick::Rejected(breaker, rejection) = no_pick else {
+        return fail(exchange, target, Failure::NoEndpoint);
+    };
+    let mark = Mark::rejected(&breaker, rejection.reason.as_str(), rejection.origin.as_str());
+    let value = mark.to_value();
+    exchange.induced_by(mark);
+    exchange.settle(End::Shed);
+    exchange.span_end(SpanEnd { error: Some(Failure::BreakerOpen.word()), ..SpanEnd::default() });
+    let mut response = own_failure(target, Failure::BreakerOpen);
+    response.headers_mut().insert(headers::BREAKER, value);
+    response
+}
+
+fn fail(mut exchange: Exchange, target: &Target, failure: Failure) -> Response<AnswerBody> {
+    // A caller whose body ended early has left or misbehaves; neither is a failure of the server.
+    let end = if failure == Failure::RequestBody { End::Cancelled } else { End::Failed };
+    exchange.settle(end);
+    let retries = exchange.attempts().saturating_sub(1);
+    exchange.span_end(SpanEnd { error: Some(failure.word()), retries, ..SpanEnd::default() });
+    own_failure(target, failure)
+}
+
+fn own_failure(target: &Target, failure: Failure) -> Response<AnswerBody> {
+    answer::own(failure.status(), failure.word(), format!("{} {}", target.server, failure.text()))
+}

@@ -1,0 +1,269 @@
+//! What the command line, the environment and the mesh's documents say, checked before anything starts.
+//!
+//! Flags win over variables, variables over documents. App Mesh's and OpenTelemetry's own variables are read where ours are
+//! not set, so that a task definition or a pod spec needs no change.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use thiserror::Error;
+use tripline_mesh::{Mesh, NodeConfig, NodeError, Problem, Problems, Source};
+
+/// Most files read from a folder.
+const MAX_FILES: usize = 1_000;
+/// Largest file read, in bytes.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The sidecar proxy of Tripline.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "tripline-proxy", version, about)]
+pub struct Args {
+    /// App Mesh documents: a YAML file, or a folder of them.
+    #[arg(long, env = "TRIPLINE_MESH", value_name = "PATH")]
+    pub mesh: PathBuf,
+    /// The virtual node this sidecar stands beside.
+    #[arg(long, env = "TRIPLINE_NODE", value_name = "NAMESPACE/NAME")]
+    pub node: Option<String>,
+    /// App Mesh's way to say the node.
+    #[arg(long, env = "APPMESH_RESOURCE_ARN", hide = true)]
+    pub resource_arn: Option<String>,
+    /// App Mesh's older way to say the node.
+    #[arg(long, env = "APPMESH_VIRTUAL_NODE_NAME", hide = true)]
+    pub virtual_node_name: Option<String>,
+    /// Where telemetry goes: the collector's OTLP gRPC address [default: http://127.0.0.1:4317].
+    #[arg(long, env = "TRIPLINE_COLLECTOR", value_name = "URL")]
+    pub collector: Option<String>,
+    /// OpenTelemetry's way to say the collector.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide = true)]
+    pub otlp_endpoint: Option<String>,
+    /// Where other services reach this one; only bound when the node has listeners.
+    #[arg(long, env = "TRIPLINE_INBOUND", value_name = "IP:PORT", default_value = "127.0.0.1:15000")]
+    pub inbound: SocketAddr,
+    /// Where the application sends its calls.
+    #[arg(long, env = "TRIPLINE_OUTBOUND", value_name = "IP:PORT", default_value = "127.0.0.1:15001")]
+    pub outbound: SocketAddr,
+    /// Metrics, health, configuration, breakers, drain.
+    #[arg(long, env = "TRIPLINE_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
+    pub admin: SocketAddr,
+    /// Where the application listens [default: the node's listener port on 127.0.0.1].
+    #[arg(long, env = "TRIPLINE_APP", value_name = "IP:PORT")]
+    pub app: Option<SocketAddr>,
+    /// Share of new traces whose spans are sent; counts are always complete.
+    #[arg(long, env = "TRIPLINE_SAMPLE_RATIO", value_name = "0..1", default_value = "0.05", value_parser = ratio)]
+    pub sample_ratio: f64,
+    /// Threads that carry traffic.
+    #[arg(long, env = "TRIPLINE_WORKERS", value_name = "N", default_value = "1", value_parser = workers)]
+    pub workers: usize,
+    /// What to log: error, warn, info, debug, trace, or a filter of tracing's.
+    #[arg(long, env = "TRIPLINE_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// Check the configuration and exit.
+    #[arg(long)]
+    pub check: bool,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number in 0..1, such as 0.05".to_owned())?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("expected a number in 0..1, such as 0.05".to_owned()) }
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=256) => Ok(number),
+        _ => Err("expected a number of threads in 1..=256".to_owned()),
+    }
+}
+
+/// How a sidecar runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where other services reach this one.
+    pub inbound: SocketAddr,
+    /// Where the application sends its calls.
+    pub outbound: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
+    /// Where the application listens; by default the listener's port on 127.0.0.1.
+    pub app: Option<SocketAddr>,
+    /// The collector's OTLP gRPC address.
+    pub collector: String,
+    /// Share of new traces that are sampled, 0..=1.
+    pub sample_ratio: f64,
+    /// Threads that carry traffic; at least one.
+    pub workers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            inbound: local(15000),
+            outbound: local(15001),
+            admin: local(9901),
+            app: None,
+            collector: "http://127.0.0.1:4317".to_owned(),
+            sample_ratio: 0.05,
+            workers: 1,
+        }
+    }
+}
+
+impl Args {
+    /// The settings that the arguments come to.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let collector = self.collector.clone().or_else(|| self.otlp_endpoint.clone());
+        Settings {
+            inbound: self.inbound,
+            outbound: self.outbound,
+            admin: self.admin,
+            app: self.app,
+            collector: collector.unwrap_or_else(|| Settings::default().collector),
+            sample_ratio: self.sample_ratio,
+            workers: self.workers,
+        }
+    }
+
+    /// The node as it was named, by us or by App Mesh.
+    #[must_use]
+    pub fn node_name(&self) -> Option<&str> {
+        let names = [&self.node, &self.resource_arn, &self.virtual_node_name];
+        names.into_iter().flatten().map(String::as_str).find(|name| !name.is_empty())
+    }
+}
+
+/// The configuration of one sidecar, read and checked.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// What this sidecar needs of the mesh.
+    pub node: NodeConfig,
+    /// Host names of all services of the mesh, to tell a service that may not be called from one that does not exist.
+    pub mesh_hosts: Vec<String>,
+    /// What was noticed while reading.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The path cannot be read.
+    #[error("cannot read {}; give the mesh's documents with --mesh PATH or TRIPLINE_MESH", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The documents are wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// The node is not there.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Nobody said which node.
+    #[error(
+        "which virtual node does this sidecar stand beside? say --node NAMESPACE/NAME or TRIPLINE_NODE; the mesh has {known}"
+    )]
+    NoNode {
+        /// The nodes there are.
+        known: String,
+    },
+}
+
+impl Configuration {
+    /// Reads a file, or the `.yaml`, `.yml` and `.json` files of a folder in the order of their names.
+    ///
+    /// # Errors
+    /// [`LoadError`]: unreadable, wrong (every problem at once), or without the node.
+    pub fn load(path: &Path, node: Option<&str>) -> Result<Self, LoadError> {
+        let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+        let texts = read_all(path).map_err(unreadable)?;
+        let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
+        let loaded = Mesh::parse(&sources)?;
+        let Some(node) = node else {
+            let known: Vec<String> = loaded.mesh.nodes.keys().map(ToString::to_string).collect();
+            return Err(LoadError::NoNode { known: known.join(", ") });
+        };
+        let node = loaded.mesh.find_node(node)?;
+        let mesh_hosts = loaded.mesh.services.values().flat_map(|service| {
+            [service.aws_name.to_ascii_lowercase(), format!("{}.{}", service.id.name(), service.id.namespace())]
+        });
+        Ok(Self { node: loaded.mesh.node_config(&node)?, mesh_hosts: mesh_hosts.collect(), warnings: loaded.warnings })
+    }
+}
+
+fn read_all(path: &Path) -> io::Result<Vec<(String, String)>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![read_one(path)?]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let known = file.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
+        if known && file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the folder has no .yaml, .yml or .json file"));
+    }
+    if files.len() > MAX_FILES {
+        return Err(io::Error::other(format!("the folder has more than {MAX_FILES} documents")));
+    }
+    files.sort();
+    files.iter().map(|file| read_one(file)).collect()
+}
+
+fn read_one(path: &Path) -> io::Result<(String, String)> {
+    if fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("{} is larger than {MAX_FILE_BYTES} bytes", path.display())));
+    }
+    let text = fs::read_to_string(path).map_err(|error| {
+        let named = format!("{}: {error}", path.display());
+        io::Error::new(error.kind(), named)
+    })?;
+    Ok((path.display().to_string(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &[&str]) -> Args {
+        let start = ["tripline-proxy", "--mesh", "mesh.yaml"];
+        Args::try_parse_from(start.iter().chain(line)).unwrap()
+    }
+
+    #[test]
+    fn flags_win_and_app_mesh_s_names_are_a_fallback() {
+        let arn = "arn:aws:appmesh:eu-west-1:1:mesh/shop/virtualNode/web_shop";
+        assert_eq!(args(&["--resource-arn", arn]).node_name(), Some(arn));
+        assert_eq!(args(&["--resource-arn", arn, "--node", "shop/web"]).node_name(), Some("shop/web"));
+        let both = args(&["--otlp-endpoint", "http://a:1", "--collector", "http://b:2"]);
+        assert_eq!(both.settings().collector, "http://b:2");
+        assert_eq!(args(&[]).settings(), Settings::default());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for line in [["--sample-ratio", "1.5"], ["--sample-ratio", "NaN"], ["--workers", "0"], ["--admin", "9901"]] {
+            assert!(Args::try_parse_from(["x", "--mesh", "m", line[0], line[1]]).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_path_says_what_to_do() {
+        let error = Configuration::load(Path::new("/nowhere/mesh.yaml"), None).unwrap_err().to_string();
+        assert!(error.contains("--mesh PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_without_documents_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Configuration::load(folder.path(), None).unwrap_err();
+        assert!(matches!(error, LoadError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound));
+    }
+}
