@@ -10,6 +10,8 @@ mod arrows;
 mod documents;
 #[path = "tidy/heads.rs"]
 mod heads;
+#[path = "tidy/licences.rs"]
+mod licences;
 #[path = "tidy/metadata.rs"]
 mod metadata;
 #[path = "tidy/names.rs"]
@@ -46,6 +48,13 @@ fn crates_use_only_whom_the_architecture_allows() {
 #[test]
 fn the_sidecar_stays_small() {
     expect_none(&arrows::of_sidecar(&Metadata::read()));
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_mixes_with_ours() {
+    let tree = Tree::read();
+    let deny = tree.texts().find(|text| text.path == "deny.toml").expect("deny.toml exists");
+    expect_none(&licences::check(&Metadata::read(), &deny.text));
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) struct Package {
     id: String,
     /// Its name.
     pub(crate) name: String,
+    license: Option<String>,
     dependencies: Vec<Dependency>,
 }
 
@@ -67,6 +68,11 @@ impl Metadata {
     /// The crates of this workspace.
     pub(crate) fn ours(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
+    }
+
+    /// Every package, ours and others', with its licence expression.
+    pub(crate) fn licences(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.packages.iter().map(|package| (&*package.name, package.license.as_deref()))
     }
 
     /// Every crate that a crate of ours links, directly or through others, and who brought it.
