@@ -7,23 +7,21 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
 use tripline_mesh::{Listener, ListenerProtocol, NodeConfig};
 use tripline_model::{BreakerTransition, Sidecar};
 use tripline_otlp::SpanRecord;
 
 use crate::admin::{self, Admin};
 use crate::app_side::AppSide;
+use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::collector_link::{self, CollectorLink};
 use crate::correlate::Correlator;
@@ -38,14 +36,12 @@ use crate::tally::Shard;
 use crate::target::Target;
 use crate::trace_context::Sampler;
 use crate::worker::{Addresses, Connections, Half, Limits, Shared, Worker};
-use crate::{discover, headers};
+use crate::{config_view, discover, headers};
 
 /// Spans waiting to be sent.
 const MAX_SPANS: usize = 4096;
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
-/// Time between two looks for connections that have been idle too long.
-const PRUNE: Duration = Duration::from_secs(5);
 
 /// Why a sidecar cannot start.
 #[derive(Debug, Error)]
@@ -127,7 +123,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Parts {
     shared: Arc<Shared>,
-    workers: Vec<(Arc<Worker>, Vec<(Half, StdListener)>)>,
+    carriers: Vec<Carrier>,
     admin: StdListener,
     config: serde_json::Value,
     collector: tonic::transport::Endpoint,
@@ -171,12 +167,13 @@ impl Proxy {
         let Some(admin) = admin_at.1.into_iter().next() else {
             return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
         };
-        let config = config_json(node, settings, &addresses);
+        let config = config_view::of(node, settings, &addresses);
         let (shared, spans, transitions) = share(configuration, settings, app);
-        let workers = halves.into_iter().enumerate().map(|(index, listeners)| {
-            (Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) }), listeners)
+        let carriers = halves.into_iter().enumerate().map(|(index, listeners)| {
+            let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
+            Carrier { worker, listeners }
         });
-        let parts = Parts { workers: workers.collect(), shared, admin, config, collector, spans, transitions };
+        let parts = Parts { carriers: carriers.collect(), shared, admin, config, collector, spans, transitions };
         let (start, drain) = drain::channel();
         Ok(Self { parts, addresses, start, drain })
     }
@@ -196,9 +193,9 @@ impl Proxy {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
         let mut ended = Vec::new();
         let mut workers = Vec::new();
-        for (worker, listeners) in parts.workers {
-            workers.push(Arc::clone(&worker));
-            ended.push(spawn_worker(worker, listeners, drain.clone()).map_err(StartError::Runtime)?);
+        for carrier in parts.carriers {
+            workers.push(Arc::clone(&carrier.worker));
+            ended.push(carrier.start(drain.clone()).map_err(StartError::Runtime)?);
         }
         let shared = parts.shared;
         runtime.block_on(async {
@@ -287,7 +284,8 @@ fn app_side(node: &NodeConfig, settings: &Settings) -> Result<Option<AppSide>, S
     Ok(Some(AppSide::new(listener, app, settings.workers.max(1))))
 }
 
-fn app_address(listener: &Listener, settings: &Settings) -> SocketAddr {
+/// Where the application listens.
+pub(crate) fn app_address(listener: &Listener, settings: &Settings) -> SocketAddr {
     settings.app.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listener.port))
 }
 
@@ -337,87 +335,4 @@ fn share(
     // Literal addresses need no resolver, so the first request finds them.
     discover::take_literals(&shared.targets, shared.clock);
     (Arc::new(shared), waiting_spans, transitions)
-}
-
-fn spawn_worker(
-    worker: Arc<Worker>,
-    listeners: Vec<(Half, StdListener)>,
-    drain: Drain,
-) -> io::Result<oneshot::Receiver<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (ended, wait) = oneshot::channel();
-    thread::Builder::new().name(format!("worker-{}", worker.index)).spawn(move || {
-        carry(&runtime, worker, listeners, drain);
-        // Whatever did not finish in time ends here, and records itself as it does.
-        drop(runtime);
-        let _ = ended.send(());
-    })?;
-    Ok(wait)
-}
-
-fn carry(runtime: &Runtime, worker: Arc<Worker>, listeners: Vec<(Half, StdListener)>, mut drain: Drain) {
-    runtime.block_on(async {
-        let tasks = TaskTracker::new();
-        for (half, listener) in listeners {
-            tasks.spawn(listen::accept(Arc::clone(&worker), half, listener, drain.clone(), tasks.clone()));
-        }
-        let pruning = tokio::spawn(prune(Arc::clone(&worker)));
-        drain.begun().await;
-        tasks.close();
-        if tokio::time::timeout(worker.shared.limits.drain, tasks.wait()).await.is_err() {
-            tracing::warn!(connections = tasks.len(), "drain deadline passed; closing what is left");
-        }
-        pruning.abort();
-    });
-}
-
-async fn prune(worker: Arc<Worker>) {
-    loop {
-        tokio::time::sleep(PRUNE).await;
-        let (now, idle) = (worker.shared.clock.now(), worker.shared.limits.pool_idle);
-        for endpoint in worker.shared.targets.iter().flat_map(|target| target.endpoints()) {
-            endpoint.prune(worker.index, now, idle);
-        }
-        if let Some(app) = &worker.shared.app {
-            app.endpoint.prune(worker.index, now, idle);
-        }
-    }
-}
-
-fn config_json(node: &NodeConfig, settings: &Settings, addresses: &Addresses) -> serde_json::Value {
-    let services: Vec<_> = node
-        .services
-        .iter()
-        .map(|service| {
-            let routes: Vec<_> = service
-                .routes
-                .iter()
-                .map(|route| {
-                    let targets: Vec<_> = route
-                        .targets
-                        .iter()
-                        .map(|target| {
-                            json!({ "server": target.node.to_string(), "weight": target.weight,
-                                "address": format!("{}:{}", target.hostname, target.port) })
-                        })
-                        .collect();
-                    json!({ "name": route.name, "targets": targets, "retries": route.retry.as_ref().map_or(0, |r| r.max_retries),
-                        "timeout_seconds": route.timeouts.per_request.map(|limit| limit.as_secs_f64()) })
-                })
-                .collect();
-            json!({ "hosts": service.hosts, "routes": routes })
-        })
-        .collect();
-    json!({
-        "service": node.service.to_string(),
-        "mesh": node.mesh,
-        "inbound": addresses.inbound.map(|address| address.to_string()),
-        "outbound": addresses.outbound.to_string(),
-        "admin": addresses.admin.to_string(),
-        "app": node.listeners.first().map(|listener| app_address(listener, settings).to_string()),
-        "collector": settings.collector,
-        "sample_ratio": settings.sample_ratio,
-        "workers": settings.workers,
-        "services": services,
-    })
 }

@@ -50,21 +50,21 @@ impl CollectorLink {
     pub(crate) async fn metrics(&self, message: ExportMetricsServiceRequest) -> Result<(), Refused> {
         let codec = ProstCodec::<_, ExportMetricsServiceResponse>::default();
         let path = PathAndQuery::from_static(METRICS);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(refused)
+        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends transitions.
     pub(crate) async fn logs(&self, message: ExportLogsServiceRequest) -> Result<(), Refused> {
         let codec = ProstCodec::<_, ExportLogsServiceResponse>::default();
         let path = PathAndQuery::from_static(LOGS);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(refused)
+        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends spans.
     pub(crate) async fn traces(&self, message: ExportTraceServiceRequest) -> Result<(), Refused> {
         let codec = ProstCodec::<_, ExportTraceServiceResponse>::default();
         let path = PathAndQuery::from_static(TRACES);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(refused)
+        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, Refused> {
@@ -75,7 +75,7 @@ impl CollectorLink {
 }
 
 /// By the OTLP specification only these codes are worth another try.
-fn refused(status: Status) -> Refused {
+fn refused(status: &Status) -> Refused {
     let text = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         Code::Cancelled

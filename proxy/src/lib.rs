@@ -15,6 +15,7 @@ pub mod app;
 pub mod cli;
 pub mod settings;
 
+mod carrier;
 mod listen;
 mod worker;
 
@@ -52,6 +53,7 @@ mod export;
 mod report;
 
 mod admin;
+mod config_view;
 mod metrics;
 
 mod clock;

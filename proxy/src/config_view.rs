@@ -1,0 +1,41 @@
+//! The effective configuration as the admin port shows it.
+
+use serde_json::{Value, json};
+use tripline_mesh::{NodeConfig, OutboundService, Route};
+
+use crate::app::app_address;
+use crate::settings::Settings;
+use crate::worker::Addresses;
+
+/// The configuration that a sidecar runs with.
+pub(crate) fn of(node: &NodeConfig, settings: &Settings, addresses: &Addresses) -> Value {
+    json!({
+        "service": node.service.to_string(),
+        "mesh": node.mesh,
+        "inbound": addresses.inbound.map(|address| address.to_string()),
+        "outbound": addresses.outbound.to_string(),
+        "admin": addresses.admin.to_string(),
+        "app": node.listeners.first().map(|listener| app_address(listener, settings).to_string()),
+        "collector": settings.collector,
+        "sample_ratio": settings.sample_ratio,
+        "workers": settings.workers,
+        "services": node.services.iter().map(service).collect::<Vec<_>>(),
+    })
+}
+
+fn service(service: &OutboundService) -> Value {
+    json!({ "hosts": service.hosts, "routes": service.routes.iter().map(route).collect::<Vec<_>>() })
+}
+
+fn route(route: &Route) -> Value {
+    let targets = route.targets.iter().map(|target| {
+        let address = format!("{}:{}", target.hostname, target.port);
+        json!({ "server": target.node.to_string(), "weight": target.weight, "address": address })
+    });
+    json!({
+        "name": route.name,
+        "targets": targets.collect::<Vec<_>>(),
+        "retries": route.retry.as_ref().map_or(0, |retry| retry.max_retries),
+        "timeout_seconds": route.timeouts.per_request.map(|limit| limit.as_secs_f64()),
+    })
+}
