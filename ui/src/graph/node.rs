@@ -1,0 +1,177 @@
+//! One node: its outline by kind, name, health and three figures.
+
+use leptos::ev::KeyboardEvent;
+use leptos::prelude::*;
+use tripline_api::NodeKind;
+
+use super::look::NodeLook;
+use super::outline::outline;
+use super::picture::{Picture, picture};
+use super::shape::Rect;
+use crate::app::{Ui, focus, ui};
+use crate::nav::nav;
+use crate::panel;
+use crate::store::NodeCell;
+use crate::{format, icons};
+
+const PREFIX: &str = "node-";
+/// Characters of a name that fit on a card.
+const NAME_LIMIT: usize = 16;
+
+/// The id of the node's element.
+pub(crate) fn element_id(node: &str) -> String {
+    format!("{PREFIX}{node}")
+}
+
+/// The node whose element has this id.
+pub(crate) fn id_of(element: &str) -> Option<&str> {
+    element.strip_prefix(PREFIX)
+}
+
+/// How the node stands in the cascade that is lit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Nothing is lit.
+    None,
+    /// It may have been first.
+    Origin,
+    /// It was hit.
+    Hit,
+    /// It has nothing to do with it.
+    Outside,
+}
+
+/// One node.
+#[component]
+pub(crate) fn NodeCard(cell: NodeCell) -> impl IntoView {
+    let (ui, nav, picture) = (ui(), nav(), picture());
+    let id = StoredValue::new(cell.id.to_string());
+    let now = cell.now.clone();
+    let look = Memo::new(move |_| now.with(NodeLook::of));
+    let place = Memo::new(move |_| id.with_value(|id| picture.scene.with(|scene| scene.nodes.get(id).copied())));
+    let part = Memo::new(move |_| id.with_value(|id| part(id, picture)));
+    let selected = Memo::new(move |_| id.with_value(|id| nav.is_selected(id)));
+    let class = move || {
+        look.with(|look| {
+            let part = match part.get() {
+                Part::None => "",
+                Part::Origin => " origin",
+                Part::Hit => " hit",
+                Part::Outside => " outside",
+            };
+            let selected = if selected.get() { " selected" } else { "" };
+            format!("node kind-{} health-{}{part}{selected}", look.kind, look.health)
+        })
+    };
+    let transform = move || place.get().map(|rect| format!("translate({}px,{}px)", rect.center.x, rect.center.y));
+    let open = move || id.with_value(|id| nav.select(id));
+    let key = move |event: KeyboardEvent| {
+        if matches!(event.key().as_str(), "Enter" | " ") {
+            event.prevent_default();
+            open();
+            // After the panel is there.
+            request_animation_frame(|| focus(panel::TITLE));
+        }
+    };
+    let point = move |_| ui.hovered.set(Some(id.get_value()));
+    view! {
+        <g
+            id=element_id(&cell.id)
+            class=class
+            style:transform=transform
+            tabindex="0"
+            role="button"
+            aria-label=move || look.with(|look| look.label.clone())
+            aria-pressed=move || selected.get().to_string()
+            on:click=move |_| open()
+            on:keydown=key
+            on:pointerenter=point
+            on:pointerleave=move |_| ui.hovered.set(None)
+            on:focus=move |_| {
+                ui.hovered.set(Some(id.get_value()));
+                reveal(place.get_untracked(), ui, picture);
+            }
+            on:blur=move |_| ui.hovered.set(None)
+        >
+            <path class="card-halo" d=move || outline(look.with(|look| look.kind)) />
+            <path class="card" d=move || outline(look.with(|look| look.kind)) />
+            <Texts name=cell.id.to_string() look />
+            <Show when=move || part.get() == Part::Origin>
+                <OriginFlag />
+            </Show>
+        </g>
+    }
+}
+
+#[component]
+fn Texts(name: String, look: Memo<NodeLook>) -> impl IntoView {
+    let clipped = format::clip(format::short(&name), NAME_LIMIT);
+    let kind = Memo::new(move |_| look.with(|look| look.kind));
+    let figures = move |kind| {
+        match kind {
+        NodeKind::User => view! {
+            <path class="node-kind" d=icons::kind(kind) transform="translate(-42,-19) scale(.9)" />
+            <text class="node-name" x="-20" y="-6">{clipped.clone()}</text>
+            <text class="node-figure" x="-20" y="14">
+                {move || look.with(|look| look.rate.clone())}
+                <tspan class="node-unit">" rps"</tspan>
+            </text>
+        }
+        .into_any(),
+        _ => view! {
+            <path class="node-kind" d=icons::kind(kind) transform="translate(-74,-26)" />
+            <text class="node-name" x="-52" y="-12.5">{clipped.clone()}</text>
+            <path class="node-health" d=move || icons::health(look.with(|look| look.health)) transform="translate(58,-27) scale(1.05)" />
+            <Figure x=-73.0 unit="rps" value=Signal::derive(move || look.with(|look| look.rate.clone())) />
+            <Figure x=-19.0 unit="errors" value=Signal::derive(move || look.with(|look| look.errors.clone())) />
+            <Figure x=31.0 unit="p99" value=Signal::derive(move || look.with(|look| look.p99.clone())) />
+        }
+        .into_any(),
+    }
+    };
+    view! {
+        <title>{name}</title>
+        {move || figures(kind.get())}
+    }
+}
+
+#[component]
+fn Figure(x: f64, unit: &'static str, value: Signal<String>) -> impl IntoView {
+    view! {
+        <text class=format!("node-figure figure-{unit}") x=x y="12">{move || value.get()}</text>
+        <text class="node-unit" x=x y="26.5">{unit}</text>
+    }
+}
+
+#[component]
+fn OriginFlag() -> impl IntoView {
+    view! {
+        <g class="origin-flag" transform="translate(0,-50)">
+            <rect x="-66" y="-12" width="132" height="24" rx="12" />
+            <path class="glyph" d=icons::TARGET transform="translate(-57,-7.2) scale(.9)" />
+            <text x="8" y="4.3">"Suspected origin"</text>
+        </g>
+    }
+}
+
+fn part(id: &str, picture: Picture) -> Part {
+    picture.cascade.with(|cascade| match cascade {
+        None => Part::None,
+        Some(cascade) => match cascade.nodes.get(id) {
+            Some(0) => Part::Origin,
+            Some(_) => Part::Hit,
+            None => Part::Outside,
+        },
+    })
+}
+
+/// Moves the camera so that a node reached by keyboard is seen.
+fn reveal(place: Option<Rect>, ui: Ui, picture: Picture) {
+    let (width, height) = ui.screen.get_untracked();
+    let Some(place) = place else { return };
+    let before = picture.camera.get_untracked();
+    let after = before.reveal(place, width, height);
+    if after != before {
+        ui.camera.set(after);
+    }
+}

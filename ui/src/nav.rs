@@ -1,0 +1,55 @@
+//! Where one is and how to get elsewhere: selection and incident live in the address, so every view can be shared.
+
+use leptos::prelude::*;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::{use_location, use_navigate, use_query_map};
+
+use crate::links::{self, Selected};
+
+/// The address, read and written. A handle: copies are the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nav {
+    /// What is selected in the graph.
+    pub(crate) selected: Memo<Option<Selected>>,
+    /// Whose path is to be lit, when one was asked for by the address.
+    pub(crate) incident: Memo<Option<String>>,
+    /// The page, without its query.
+    pub(crate) page: Memo<String>,
+    go: Callback<String>,
+}
+
+impl Nav {
+    /// Reads the router's address; only inside a router.
+    pub(crate) fn new() -> Self {
+        let query = use_query_map();
+        let navigate = use_navigate();
+        let go = move |address: String| navigate(&address, NavigateOptions { scroll: false, ..Default::default() });
+        Self {
+            selected: Memo::new(move |_| query.with(|q| q.get("select").as_deref().and_then(Selected::parse))),
+            incident: Memo::new(move |_| query.with(|q| q.get("incident")).filter(|id| !id.is_empty())),
+            page: use_location().pathname,
+            go: Callback::new(go),
+        }
+    }
+
+    /// Goes to an address of this page.
+    pub(crate) fn go(self, address: String) {
+        self.go.run(address);
+    }
+
+    /// Selects a node or an edge in the graph, or nothing; a lit incident stays lit.
+    pub(crate) fn select(self, id: &str) {
+        let incident = self.incident.get_untracked().unwrap_or_default();
+        self.go(links::graph(&[("select", id), ("incident", &incident)]));
+    }
+
+    /// Whether this is selected.
+    pub(crate) fn is_selected(self, id: &str) -> bool {
+        self.selected.with(|selected| selected.as_ref().is_some_and(|s| s.id() == id))
+    }
+}
+
+/// The navigation of this page.
+pub(crate) fn nav() -> Nav {
+    expect_context()
+}

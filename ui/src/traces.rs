@@ -1,0 +1,4 @@
+//! One trace as a waterfall.
+
+pub(crate) mod page;
+mod waterfall;
