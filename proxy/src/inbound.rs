@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tripline_model::ServiceName;
 
 use crate::answer::{self, AnswerBody, Open};
 use crate::app_side::AppSide;
@@ -49,11 +50,13 @@ pub(crate) async fn serve(
         worker.shard.refuse(Refusal::Unsupported);
         return answer::own(501, Refusal::Unsupported.as_str(), "CONNECT is not supported here".to_owned());
     };
-    let client = parts.headers.get(headers::CLIENT);
-    let caller = if client.is_some() { Caller::Mesh } else { Caller::Outside };
-    let client = worker.shard.client(client.map(http::HeaderValue::as_bytes));
-    headers::strip(&mut parts.headers);
     let context = TraceContext::enter(&mut parts.headers, worker.shared.sampler);
+    let said = parts.headers.get(headers::CLIENT).map(http::HeaderValue::as_bytes);
+    let caller = if said.is_some() { Caller::Mesh } else { Caller::Outside };
+    // A caller that is traced has spans of its own, from which the collector can tell who it is.
+    let traced = context.parent.map(|_| ServiceName::UNKNOWN.as_bytes());
+    let client = worker.shard.client(said.or(traced));
+    headers::strip(&mut parts.headers);
     let mut exchange = Exchange::inbound(worker, client, context, busy);
     if context.span.is_some() {
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
