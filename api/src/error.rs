@@ -11,7 +11,8 @@ wire! {
 
     /// What went wrong, for programs and for people.
     pub struct ErrorBody {
-        /// A stable word: `not_found`, `bad_request`, `unauthorized`, `timeout`, `too_large`, `unavailable`, `internal`.
+        /// A stable word: `not_found`, `bad_request`, `unauthorized`, `forbidden`, `method_not_allowed`, `timeout`, `too_large`,
+        /// `unavailable`, `internal`.
         pub code: String,
         /// One sentence with the fix where it is known.
         pub message: String,

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod error;
 pub mod graph;
 pub mod incident;
+pub mod mesh;
 pub mod proxy;
 pub mod service;
 pub mod stream;
@@ -23,6 +24,7 @@ pub use incident::{
     AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, Incident, IncidentList, Level, PathEvent, PathStep,
     Phase,
 };
+pub use mesh::{AppliedMesh, DeclaredEdge, MeshFinding, MeshRequest, MeshSource};
 pub use proxy::{Proxy, ProxyList};
 pub use service::{Service, ServiceList};
 pub use stream::{Changes, Snapshot};
