@@ -1,0 +1,378 @@
+//! The grammar of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tripline_demo::fault::FaultPlan;
+
+/// Watches a service mesh and says which part broke first.
+#[derive(Debug, Parser)]
+#[command(name = "tripline", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// How to reach the collector.
+    #[command(flatten)]
+    pub api: ApiArguments,
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the collector is, for all commands that ask it something.
+#[derive(Debug, Clone, Args)]
+pub struct ApiArguments {
+    /// The collector's HTTP API.
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_API", default_value = "http://127.0.0.1:7600")]
+    pub collector: String,
+    /// The collector's token, if it asks for one.
+    #[arg(long, global = true, value_name = "TOKEN", env = "TRIPLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// What goes to stderr as log.
+#[derive(Debug, Clone, Args)]
+pub struct LogArguments {
+    /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,tripline_collector=debug`.
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    pub log: Option<String>,
+    /// How to write it.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a shop of 12 services behind sidecars, its load and a collector, to watch a cascade.
+    Demo(Box<DemoArguments>),
+    /// Run the collector: receivers, live graph, history, alerts, web UI.
+    Collector(CollectorArguments),
+    /// Look something up in the collector.
+    #[command(flatten)]
+    Show(ShowCommand),
+    /// The service graph as a drawing or as JSON.
+    Graph(GraphArguments),
+    /// Check mesh documents, or send them to the collector.
+    #[command(subcommand)]
+    Mesh(MeshCommand),
+    /// One service of the demo shop.
+    #[command(hide = true)]
+    DemoService(DemoServiceArguments),
+}
+
+impl Command {
+    /// What is logged when nobody says otherwise.
+    pub(crate) const fn default_log(&self) -> &'static str {
+        match self {
+            Self::Collector(_) | Self::DemoService(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// `tripline demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Script a fault, as in payments-db:errors:20s:40s (kinds: errors, latency, crash, hang); may be repeated.
+    #[arg(long = "fault", value_name = "SERVICE:KIND:AFTER:FOR")]
+    pub faults: Vec<FaultPlan>,
+    /// End by itself after so many seconds of load.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// No live status line; incidents and faults are told as plain lines.
+    #[arg(long)]
+    pub headless: bool,
+    /// Use ports from P: collector P, P+1, P+2, services from P+10 [default: 7600, 4317, 4318 and from 21010].
+    #[arg(long, value_name = "P")]
+    pub port_base: Option<u16>,
+    /// Requests a second, whatever the shop answers.
+    #[arg(long, value_name = "N", default_value_t = 200.0, value_parser = positive)]
+    pub rate: f64,
+    /// No load.
+    #[arg(long)]
+    pub no_load: bool,
+    /// Keep history, mesh document and logs in this folder [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Do not remove the temporary folder at the end.
+    #[arg(long)]
+    pub keep_logs: bool,
+    /// Share of the traces whose spans are recorded; counts are always exact.
+    #[arg(long, value_name = "0..1", value_parser = ratio)]
+    pub sample_ratio: Option<f64>,
+    /// Tell this Alertmanager (version 2 of its API) about incidents; may be repeated.
+    #[arg(long = "alertmanager", value_name = "URL")]
+    pub alertmanagers: Vec<String>,
+    /// Post incidents as JSON to this address; may be repeated.
+    #[arg(long = "webhook", value_name = "URL")]
+    pub webhooks: Vec<String>,
+    /// Report to a collector that runs already, at its OTLP/gRPC address, instead of starting one.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["alertmanagers", "webhooks"])]
+    pub report_to: Option<String>,
+}
+
+/// `tripline collector`.
+#[derive(Debug, Args)]
+pub struct CollectorArguments {
+    /// Configuration file; all of it is optional.
+    #[arg(long, value_name = "FILE", env = "TRIPLINE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where the web UI and the HTTP API listen [default: 127.0.0.1:7600].
+    #[arg(long, value_name = "IP:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Where OTLP over gRPC is received [default: 127.0.0.1:4317].
+    #[arg(long, value_name = "IP:PORT")]
+    pub otlp_grpc: Option<SocketAddr>,
+    /// Where OTLP over HTTP is received [default: 127.0.0.1:4318].
+    #[arg(long, value_name = "IP:PORT")]
+    pub otlp_http: Option<SocketAddr>,
+    /// Where journal and history live [default: ./tripline-data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Let listeners leave loopback although nothing authenticates those who call.
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
+}
+
+/// Look-ups.
+#[derive(Debug, Subcommand)]
+pub enum ShowCommand {
+    /// Services: health, rate, errors, latency.
+    Services(ListArguments),
+    /// Edges: who calls whom, how well, and the state of the breakers between.
+    Edges(ListArguments),
+    /// Circuit breakers, open ones first.
+    Breakers(ListArguments),
+    /// Incidents, newest first; with an ID everything about one.
+    Incidents(IncidentArguments),
+    /// Sidecars that report.
+    Proxies(ListArguments),
+    /// Services by traffic, live.
+    Top(TopArguments),
+    /// One trace as a tree.
+    Trace(TraceArguments),
+    /// Log records, newest last.
+    Logs(LogsArguments),
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns.
+    Table,
+    /// As the HTTP API gives it.
+    Json,
+}
+
+/// What all lists take.
+#[derive(Debug, Clone, Args)]
+pub struct ListArguments {
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+    /// Ask again every two seconds until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `tripline incidents`.
+#[derive(Debug, Clone, Args)]
+pub struct IncidentArguments {
+    /// Only this one, whole.
+    pub id: Option<String>,
+    /// As for all lists.
+    #[command(flatten)]
+    pub list: ListArguments,
+}
+
+/// `tripline top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArguments {
+    /// Ask once and end.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `tripline trace`.
+#[derive(Debug, Clone, Args)]
+pub struct TraceArguments {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// `tripline logs`.
+#[derive(Debug, Clone, Args)]
+pub struct LogsArguments {
+    /// Only of this service, as in shop/web.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service: Option<String>,
+    /// Only of this trace.
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
+    /// Only with these words in the text.
+    #[arg(short, long, value_name = "WORDS")]
+    pub query: Option<String>,
+    /// From this time on, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Until this time, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// How the graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphOutput {
+    /// For Graphviz.
+    Dot,
+    /// As the HTTP API gives it.
+    Json,
+    /// A picture, as the web UI lays it out.
+    Svg,
+}
+
+/// `tripline graph`.
+#[derive(Debug, Args)]
+pub struct GraphArguments {
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "dot")]
+    pub output: GraphOutput,
+    /// As it was then, RFC 3339 [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Over how long.
+    #[arg(long, value_name = "LENGTH", default_value = "60s")]
+    pub window: String,
+    /// Only this namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+}
+
+/// `tripline mesh`.
+#[derive(Debug, Subcommand)]
+pub enum MeshCommand {
+    /// Say what of the documents is used, approximated or ignored; ends with 64 when they are broken.
+    Check(MeshArguments),
+    /// Check the documents and send them to the collector.
+    Apply(MeshArguments),
+}
+
+/// What both take.
+#[derive(Debug, Args)]
+pub struct MeshArguments {
+    /// A YAML or JSON file, or a folder of them.
+    pub path: PathBuf,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// `tripline demo-service`.
+#[derive(Debug, Args)]
+pub struct DemoServiceArguments {
+    /// Which one.
+    pub name: String,
+    /// Where it listens.
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// Its sidecar's outbound half.
+    #[arg(long, value_name = "IP:PORT")]
+    pub sidecar: SocketAddr,
+    /// Obey fault commands on standard input, and end when it does.
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number"))?;
+    if number > 0.0 && number <= 100_000.0 {
+        Ok(number)
+    } else {
+        Err("expected more than 0, at most 100000".to_owned())
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number"))?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("expected a share from 0 to 1".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_scripted_demo() {
+        let parsed =
+            parse("tripline demo --headless --seconds 210 --fault payments-db:errors:20s:40s --port-base 9000");
+        let Command::Demo(demo) = parsed.expect("good arguments").command else { panic!("not a demo") };
+        assert_eq!((demo.seconds, demo.headless, demo.port_base, demo.rate), (Some(210), true, Some(9000), 200.0));
+        assert_eq!(demo.faults.first().map(|fault| fault.service), Some("payments-db"));
+    }
+
+    #[test]
+    fn look_ups_take_the_collector_before_and_after() {
+        for line in ["tripline --collector http://c:1 edges -o json", "tripline edges -o json --collector http://c:1"] {
+            let parsed = parse(line).expect("good arguments");
+            assert_eq!(parsed.api.collector, "http://c:1");
+            let Command::Show(ShowCommand::Edges(list)) = parsed.command else { panic!("not edges") };
+            assert_eq!((list.output, list.watch), (Output::Json, false));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_says_what_is_right() {
+        let table = [
+            ("tripline demo --fault payments-db:errors:20s", "SERVICE:KIND:AFTER:FOR"),
+            ("tripline demo --fault nobody:errors:1s:2s", "unknown service \"nobody\""),
+            ("tripline demo --sample-ratio 2", "from 0 to 1"),
+            ("tripline demo --rate 0", "more than 0"),
+            ("tripline demo --seconds 0", "1..=86400"),
+            ("tripline demo --report-to http://x:1 --webhook http://y:1", "cannot be used with"),
+            ("tripline edges -o yaml", "possible values: table, json"),
+            ("tripline edgess", "edges"),
+            ("tripline mesh check", "<PATH>"),
+        ];
+        for (line, told) in table {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(told), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_demo_needs_is_hidden() {
+        assert!(!Arguments::command().render_long_help().to_string().contains("demo-service"));
+    }
+}

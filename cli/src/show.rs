@@ -1,0 +1,83 @@
+//! Look-ups: each asks the collector for one thing and writes it as a table or as the API's own JSON.
+
+mod breakers;
+mod edges;
+mod figures;
+mod incident;
+mod incidents;
+mod logs;
+mod proxies;
+mod services;
+mod top;
+mod trace;
+mod watch;
+
+use serde::de::DeserializeOwned;
+
+use crate::args::{ApiArguments, IncidentArguments, ListArguments, Output, ShowCommand};
+use crate::client::{Client, ClientError, segment};
+use crate::exit::Outcome;
+use crate::style;
+use crate::table::Table;
+
+/// Runs one look-up.
+pub(crate) async fn run(command: ShowCommand, api: &ApiArguments) -> Outcome {
+    let client = Client::new(api)?;
+    match command {
+        ShowCommand::Services(list) => show::<tripline_api::ServiceList>(&client, &list).await,
+        ShowCommand::Edges(list) => show::<tripline_api::EdgeList>(&client, &list).await,
+        ShowCommand::Breakers(list) => show::<tripline_api::BreakerList>(&client, &list).await,
+        ShowCommand::Proxies(list) => show::<tripline_api::ProxyList>(&client, &list).await,
+        ShowCommand::Incidents(IncidentArguments { id: None, list }) => {
+            show::<tripline_api::IncidentList>(&client, &list).await
+        }
+        ShowCommand::Incidents(IncidentArguments { id: Some(id), list }) => one_incident(&client, &id, &list).await,
+        ShowCommand::Top(arguments) => top::run(&client, &arguments).await,
+        ShowCommand::Trace(arguments) => trace::run(&client, &arguments).await,
+        ShowCommand::Logs(arguments) => logs::run(&client, &arguments).await,
+    }
+}
+
+/// A list of the API that can be shown as a table.
+trait Listed: DeserializeOwned {
+    /// Its path, which is also the name of its list.
+    const PATH: &'static str;
+
+    /// Its rows.
+    fn table(&self) -> Table;
+}
+
+async fn show<T: Listed>(client: &Client, arguments: &ListArguments) -> Outcome {
+    watch::shown(arguments, async || {
+        let list = client.get_list(T::PATH).await?;
+        match arguments.output {
+            Output::Json => Ok(json(&list, arguments.watch)),
+            Output::Table => Ok(client.read::<T>(T::PATH, list)?.table().render(style::colours_on_stdout())),
+        }
+    })
+    .await
+}
+
+async fn one_incident(client: &Client, id: &str, arguments: &ListArguments) -> Outcome {
+    let path = format!("incidents/{}", segment(id));
+    watch::shown(arguments, async || {
+        let value = client.get_json(&path, &[]).await?;
+        match arguments.output {
+            Output::Json => Ok(json(&value, arguments.watch)),
+            Output::Table => {
+                let incident = client.read::<tripline_api::Incident>(&path, value)?;
+                Ok(incident::report(&incident, style::colours_on_stdout()))
+            }
+        }
+    })
+    .await
+}
+
+/// Indented for people; one line for each when there will be many.
+fn json(value: &serde_json::Value, many: bool) -> String {
+    let written = if many { value.to_string() } else { format!("{value:#}") };
+    written + "\n"
+}
+
+/// What a look-up gives to write.
+type Shown = Result<String, ClientError>;

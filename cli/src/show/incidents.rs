@@ -1,0 +1,54 @@
+//! `tripline incidents`.
+
+use tripline_api::{Incident, IncidentList};
+
+use super::Listed;
+use super::figures::{ago, between, count, level, phase, share};
+use crate::table::Column::{Left, Right};
+use crate::table::{Cell, Table};
+
+impl Listed for IncidentList {
+    const PATH: &'static str = "incidents";
+
+    fn table(&self) -> Table {
+        let columns = [
+            Left("ID"),
+            Left("LEVEL"),
+            Left("PHASE"),
+            Right("STARTED AGO"),
+            Right("LASTED"),
+            Left("SUSPECTED ORIGIN"),
+            Right("SCORE"),
+            Right("SERVICES"),
+            Right("AFFECTED"),
+            Right("TRIPS"),
+            Right("ALERTS"),
+        ];
+        let mut table = Table::new(columns, "no incidents");
+        for incident in &self.incidents {
+            let first = incident.suspected_origins.first();
+            table.row([
+                Cell::from(&incident.id),
+                level(incident.level),
+                phase(incident.phase),
+                ago(&incident.started_at),
+                lasted(incident),
+                incident.origin().unwrap_or("unknown").into(),
+                first.map_or_else(String::new, |candidate| format!("{:.2}", candidate.score)).into(),
+                count(incident.blast_radius.services.len() as u64),
+                share(incident.blast_radius.affected_request_ratio),
+                count(incident.trips),
+                count(incident.alerts_sent),
+            ]);
+        }
+        table
+    }
+}
+
+/// How long it lasted, or has lasted so far.
+fn lasted(incident: &Incident) -> Cell {
+    match &incident.resolved_at {
+        Some(end) => between(&incident.started_at, end).into(),
+        None => ago(&incident.started_at),
+    }
+}
