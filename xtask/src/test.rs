@@ -16,12 +16,12 @@ use crate::{build, command, peers, progress};
 /// Everything but examples and doc tests, of which there are none.
 const TARGETS: [&str; 5] = ["--locked", "--release", "--lib", "--bins", "--tests"];
 
-/// Builds everything, finds the peers of the end-to-end tests, tests the small parts, then becomes the runner of the rest.
+/// Finds the peers of the end-to-end tests, builds everything, tests the small parts, then becomes the runner of the rest.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<()> {
-    build::binaries(places, build::Profile::Release)?;
     for missing in peers::prepare(places) {
         progress::warn(&format!("{missing:#}; the tests that need it will fail"));
     }
+    build::binaries(places, build::Profile::Release)?;
     let runner = Runner::find(places);
     for selection in ALONE {
         let what = format!("testing {}", selection.name);
