@@ -144,7 +144,7 @@ async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<
     let fault = ["--seconds", "240", "--fault", "payments-db:errors:20s:40s", "--alertmanager", &url];
     let demo = Demo::start(&fault).await?;
     let browser = Browser::open(&demo.api.url("/")).await?;
-    browser.shows("[data-node='shop/payments-db']", Duration::from_secs(20)).await?;
+    browser.shows("g.node[aria-label*='payments-db']", Duration::from_secs(20)).await?;
     photograph(&browser, "graph-quiet").await?;
 
     let opened = the_incident(&demo, 60, |_| true).await?;
@@ -160,7 +160,7 @@ async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<
         .await?;
     photograph(&browser, "graph-cascade").await?;
     ensure!(alertmanager.alerts().await?.len() == 1, "{:?}", alertmanager.alerts().await?);
-    browser.click("[data-testid='incident-banner']", Duration::from_secs(10)).await?;
+    browser.click(".banner a.button", Duration::from_secs(10)).await?;
     let page = browser.shows("main", Duration::from_secs(10)).await?;
     ensure!(page.contains("payments-db"), "the incident's page says: {page}");
     photograph(&browser, "incident").await?;
