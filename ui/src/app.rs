@@ -136,7 +136,7 @@ fn act(action: Action, ui: Ui, nav: Nav, picture: Picture) {
         Action::Incidents => nav.go("/incidents".into()),
         Action::Theme => ui.theme.update(|theme| *theme = theme.next()),
         Action::Help => ui.help.update(|shown| *shown = !*shown),
-        Action::Fit => ui.camera.set(Camera::default()),
+        Action::Fit => page::whole(ui),
         Action::ZoomIn => page::zoom(ui, picture, 1.25),
         Action::ZoomOut => page::zoom(ui, picture, 0.8),
         Action::Close => close(ui, nav),

@@ -12,12 +12,12 @@ use crate::{format, links, time};
 /// The newest open incident, if there is one.
 #[component]
 pub(crate) fn IncidentBanner() -> impl IntoView {
-    let store = store();
+    let (store, nav) = (store(), nav());
     let open = Memo::new(move |_| store.open_incidents());
     let first = Memo::new(move |_| open.with(|all| all.first().cloned()));
     let more = Memo::new(move |_| open.with(|all| all.len().saturating_sub(1)));
     view! {
-        <Show when=move || first.with(Option::is_some)>
+        <Show when=move || first.with(Option::is_some) && nav.page.get() != part(first, |i| links::incident(&i.id))>
             <section class=move || format!("banner level-{}", part(first, |i| i.level.to_string())) aria-label="Open incident">
                 <span class="banner-level">
                     <Icon d=icons::BOLT />
@@ -74,6 +74,9 @@ fn facts(incident: Memo<Option<Incident>>, now: f64) -> String {
             0 => String::new(),
             n => format!(" · {} folded into {}", format::plural(n as usize, "alert"), incident.alerts_sent.max(1)),
         };
-        format!("{} for {since} · {failing} of requests failed at the entry{folded}", headline::phase(incident.phase))
+        format!(
+            "{} · started {since} ago · {failing} of requests failed at the entry{folded}",
+            headline::phase(incident.phase)
+        )
     })
 }

@@ -47,13 +47,19 @@ pub(crate) const fn health(health: Health) -> &'static str {
     }
 }
 
-/// A switch: its lever down, half up, up.
+/// A switch, as on the edges: its lever down, half up, up.
 pub(crate) const fn breaker(state: BreakerState) -> &'static str {
     match state {
         BreakerState::None => "M1.5 8h13",
-        BreakerState::Closed => "M1.5 8H4M4 8h8M12 8h2.5M4 7.9v.2M12 7.9v.2",
-        BreakerState::HalfOpen => "M1.5 8H4M4 8l7.4-3M12 8h2.5M4 7.9v.2M12 7.9v.2",
-        BreakerState::Open => "M1.5 8H4M4 8l5.2-6M12 8h2.5M4 7.9v.2M12 7.9v.2",
+        BreakerState::Closed => {
+            "M.6 8h2.2M2.8 8a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M6.6 8h2.8M9.4 8a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M13.2 8h2.2"
+        }
+        BreakerState::HalfOpen => {
+            "M.6 9h2.2M2.8 9a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M6.4 8 11.6 5M9.4 9a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M13.2 9h2.2"
+        }
+        BreakerState::Open => {
+            "M.6 10.5h2.2M2.8 10.5a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M5.8 8.9 9.4 2.8M9.4 10.5a1.9 1.9 0 1 0 3.8 0 1.9 1.9 0 1 0-3.8 0M13.2 10.5h2.2"
+        }
     }
 }
 

@@ -3,13 +3,11 @@
 use leptos::prelude::*;
 use tripline_api::BreakerState;
 
-use crate::icons;
-
 /// How much of the line gives way to the glyph.
 pub(crate) const fn gap(state: BreakerState) -> f64 {
     match state {
         BreakerState::None | BreakerState::Closed => 0.0,
-        BreakerState::HalfOpen => 50.0,
+        BreakerState::HalfOpen => 62.0,
         BreakerState::Open => 62.0,
     }
 }
@@ -21,24 +19,31 @@ pub(crate) fn BreakerGlyph(
     state: Memo<BreakerState>,
     /// How long it has been open; empty when that is unknown.
     since: Memo<String>,
+    /// Direction of the line there, in degrees.
+    slope: Memo<f64>,
 ) -> impl IntoView {
-    move || {
-        match state.get() {
+    // A word can be read only level, so an open and a half-open breaker do not turn with their line.
+    let turn = move || format!("rotate({:.0})", slope.get());
+    move || match state.get() {
         BreakerState::None => ().into_any(),
         BreakerState::Closed => view! {
-            <g class="breaker closed">
+            <g class="breaker closed" transform=turn>
                 <title>"Breaker closed"</title>
-                <circle r="8" />
-                <path class="glyph" d=icons::breaker(BreakerState::Closed) transform="translate(-5.6,-5.6) scale(.7)" />
+                <path class="breaker-back" d="M-9 0H9" />
+                <path class="glyph" d="M-6 0H6" />
+                <circle cx="-7" r="2.7" />
+                <circle cx="7" r="2.7" />
             </g>
         }
         .into_any(),
         BreakerState::HalfOpen => view! {
             <g class="breaker half">
                 <title>"Breaker half-open: it probes"</title>
-                <circle r="9.5" />
-                <path class="glyph" d=icons::breaker(BreakerState::HalfOpen) transform="translate(-6.4,-6.4) scale(.8)" />
-                <text class="breaker-word" y="22">"HALF-OPEN"</text>
+                <rect x="-22" y="-9.5" width="44" height="19" rx="4.5" />
+                <path class="glyph" d="M-18 0H-12M12 0H18M-9 0 7-5.5" />
+                <circle cx="-9" r="2.8" />
+                <circle cx="9" r="2.8" />
+                <text class="breaker-word" y="21.5">"HALF-OPEN"</text>
             </g>
         }
         .into_any(),
@@ -51,6 +56,5 @@ pub(crate) fn BreakerGlyph(
             </g>
         }
         .into_any(),
-    }
     }
 }

@@ -1,7 +1,8 @@
 //! Where one looks at the drawing from: pure arithmetic of pan, zoom and fit.
 //!
-//! A point of the drawing is on the screen at `(point - origin) * zoom`. Until somebody pans or zooms, the camera stays
-//! [`Mode::Fitted`] and follows the drawing and the size of the window; `f` brings that back.
+//! A point of the drawing is on the screen at `(point - origin) * zoom`. Until somebody pans or zooms, the camera follows the
+//! drawing, the size of the window and what is selected or lit ([`Camera::frame`]): all of the drawing while its cards
+//! can be read, else what matters, at a size that can be read. `f` shows all of it whatever its size.
 
 use super::shape::{Point, Rect};
 
@@ -10,6 +11,8 @@ const ZOOM_MIN: f64 = 0.12;
 const ZOOM_MAX: f64 = 2.5;
 /// A small graph is not blown up beyond this.
 const FIT_MAX: f64 = 1.15;
+/// Below this zoom cards cannot be read well.
+const READABLE: f64 = 0.58;
 /// Free space around a fitted drawing, in pixels: left and right, top, bottom (where the tools are).
 const MARGIN_X: f64 = 36.0;
 const MARGIN_TOP: f64 = 44.0;
@@ -18,8 +21,10 @@ const MARGIN_BOTTOM: f64 = 64.0;
 /// Whether the camera follows the drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// Shows all of it, or what matters when all of it is too much.
+    Framed,
     /// Shows all of it, always.
-    Fitted,
+    Whole,
     /// Stays where somebody put it.
     Free,
 }
@@ -37,7 +42,7 @@ pub(crate) struct Camera {
 
 impl Default for Camera {
     fn default() -> Self {
-        Self { origin: Point::default(), zoom: 1.0, mode: Mode::Fitted }
+        Self { origin: Point::default(), zoom: 1.0, mode: Mode::Framed }
     }
 }
 
@@ -48,7 +53,24 @@ impl Camera {
         let zoom = (room_x / bounds.width.max(1.0)).min(room_y / bounds.height.max(1.0)).clamp(ZOOM_MIN, FIT_MAX);
         let origin =
             Point::new(bounds.center.x - width / 2.0 / zoom, bounds.center.y - (MARGIN_TOP + room_y / 2.0) / zoom);
-        Self { origin, zoom, mode: Mode::Fitted }
+        Self { origin, zoom, mode: Mode::Whole }
+    }
+
+    /// Shows all of `bounds` while that can be read; else `focus`, and as much around it as can be read.
+    pub(crate) fn frame(bounds: Rect, focus: Option<Rect>, (width, height): (f64, f64)) -> Self {
+        let whole = Self::fit(bounds, width, height);
+        let Some(focus) = focus.filter(|_| whole.zoom < READABLE) else { return Self { mode: Mode::Framed, ..whole } };
+        let close = Self::fit(focus, width, height);
+        let zoom = close.zoom.min(READABLE).max(whole.zoom);
+        let (half_x, half_y) = (width / 2.0 / zoom, height / 2.0 / zoom);
+        // Not further than the drawing's own edge, so that no half of the screen is empty.
+        let hold = |center: f64, low: f64, high: f64, half: f64, middle: f64| {
+            let (low, high) = (low + half - MARGIN_X / zoom, high - half + MARGIN_X / zoom);
+            if low > high { middle } else { center.clamp(low, high) }
+        };
+        let x = hold(focus.center.x, bounds.left(), bounds.right(), half_x, bounds.center.x);
+        let y = hold(focus.center.y, bounds.top(), bounds.bottom(), half_y, bounds.center.y);
+        Self { origin: Point::new(x - half_x, y - half_y), zoom, mode: Mode::Framed }
     }
 
     /// Moves the drawing with the pointer by so many pixels.
@@ -112,9 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn what_matters_is_framed_when_all_of_it_is_too_small() {
+        let size = (1000.0, 700.0);
+        let small = Rect::around(Point::new(400.0, 200.0), 800.0, 400.0);
+        let node = Rect::around(Point::new(700.0, 300.0), 168.0, 76.0);
+        assert_eq!(Camera::frame(small, Some(node), size).origin, Camera::fit(small, 1000.0, 700.0).origin);
+        let large = Rect::around(Point::new(2_500.0, 3_000.0), 5_000.0, 6_000.0);
+        let framed = Camera::frame(large, Some(node), size);
+        let (x, y) = on_screen(framed, node.center);
+        assert!(framed.zoom == READABLE && (0.0..1000.0).contains(&x) && (0.0..700.0).contains(&y), "{x} {y}");
+        assert_eq!(Camera::frame(large, None, size).zoom, Camera::fit(large, 1000.0, 700.0).zoom);
+    }
+
+    #[test]
     fn zooming_holds_what_is_under_the_pointer() {
         let pixel = Point::new(300.0, 200.0);
-        let before = Camera { origin: Point::new(40.0, -20.0), zoom: 0.8, mode: Mode::Fitted };
+        let before = Camera { origin: Point::new(40.0, -20.0), zoom: 0.8, mode: Mode::Framed };
         let held = Point::new(40.0 + 300.0 / 0.8, -20.0 + 200.0 / 0.8);
         let after = before.zoom_at(pixel, 1.7);
         let (x, y) = on_screen(after, held);

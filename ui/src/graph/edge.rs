@@ -179,7 +179,7 @@ pub(crate) fn EdgeMark(cell: EdgeCell) -> impl IntoView {
                 _ => ().into_any(),
             }}
             <g transform=transform>
-                <BreakerGlyph state=breaker since=open_for />
+                <BreakerGlyph state=breaker since=open_for slope=Memo::new(move |_| at.get().map_or(0.0, |(_, slope)| slope)) />
                 <Wave wave=Memo::new(move |_| stands.get().wave) breaker />
                 <Show when=move || stands.get().near>
                     <Figures look breaker />
@@ -193,8 +193,8 @@ pub(crate) fn EdgeMark(cell: EdgeCell) -> impl IntoView {
 fn Wave(wave: Memo<Option<u32>>, breaker: Memo<BreakerState>) -> impl IntoView {
     let lift = move || match breaker.get() {
         BreakerState::None => 0,
-        BreakerState::Closed => -19,
-        BreakerState::HalfOpen | BreakerState::Open => -22,
+        BreakerState::Closed => -17,
+        BreakerState::HalfOpen | BreakerState::Open => -21,
     };
     view! {
         {move || wave.get().map(|wave| view! {
@@ -206,17 +206,23 @@ fn Wave(wave: Memo<Option<u32>>, breaker: Memo<BreakerState>) -> impl IntoView {
     }
 }
 
-/// The figures of an edge, under its mark.
+/// The figures of an edge, under its mark: two short lines, which fit between two columns.
 #[component]
 fn Figures(look: Memo<EdgeLook>, breaker: Memo<BreakerState>) -> impl IntoView {
-    let text = move || look.with(|look| look.text.clone());
-    // Digits are all alike and the rest is short: characters times a mean width is close enough for a backdrop.
-    let width = move || look.with(|look| look.text.chars().count() as f64 * 6.0 + 16.0);
-    let drop = move || if breaker.get() == BreakerState::Open { 36 } else { 22 };
+    // Characters times a mean width is close enough for a backdrop.
+    let width = move || look.with(|look| look.rate.len().max(look.errors.len()) as f64 * 6.2 + 16.0);
+    let drop = move || match breaker.get() {
+        BreakerState::Open => 46,
+        BreakerState::HalfOpen => 44,
+        BreakerState::None | BreakerState::Closed => 30,
+    };
     view! {
         <g class="edge-figures" transform=move || format!("translate(0,{})", drop())>
-            <rect x=move || -width() / 2.0 y="-10" width=width height="20" rx="5" />
-            <text y="4">{text}</text>
+            <rect x=move || -width() / 2.0 y="-18" width=width height="36" rx="6" />
+            <text y="-3">{move || look.with(|look| look.rate.clone())}</text>
+            <text class=move || if look.with(|look| look.failed + look.shed > 0.0) { "errors" } else { "" } y="11.5">
+                {move || look.with(|look| look.errors.clone())}
+            </text>
         </g>
     }
 }

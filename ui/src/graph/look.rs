@@ -6,8 +6,8 @@ use tripline_api::{BreakerState, Edge, Health, Node, NodeKind};
 use crate::{format, icons};
 
 /// Thinnest and thickest edge.
-const WIDTH_MIN: f64 = 1.6;
-const WIDTH_MAX: f64 = 8.0;
+const WIDTH_MIN: f64 = 1.5;
+const WIDTH_MAX: f64 = 9.0;
 
 /// A node's texts and classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,9 @@ pub(crate) struct EdgeLook {
     /// How fast its dots run: 1 to 3.
     pub(crate) pace: u8,
     /// Shown when one points at it.
-    pub(crate) text: String,
+    pub(crate) rate: String,
+    /// Shown under it.
+    pub(crate) errors: String,
     /// For screen readers.
     pub(crate) label: String,
 }
@@ -65,10 +67,6 @@ impl EdgeLook {
         let share = |n: u64| if edge.requests == 0 { 0.0 } else { n as f64 / edge.requests as f64 };
         let (rate, errors) = (format::rate(edge.requests_per_second), format::ratio(edge.error_ratio));
         let shed = share(edge.shed);
-        let mut text = format!("{rate} rps · {errors} err");
-        if edge.shed > 0 {
-            text = format!("{text} · {} shed", format::ratio(shed));
-        }
         let label = format!(
             "{} over {}, {rate} requests per second, {errors} errors, breaker {}",
             format::edge_name(&edge.id),
@@ -83,15 +81,16 @@ impl EdgeLook {
             failed: hundredths(share(edge.failed.saturating_sub(edge.shed))),
             shed: hundredths(shed),
             pace: pace(edge.requests_per_second),
-            text,
+            rate: format!("{rate} rps"),
+            errors: format!("{errors} err"),
             label,
         }
     }
 }
 
-/// Logarithmic: ten times the rate is one step of 1.6.
+/// Logarithmic: ten times the rate is about one step of 2.2.
 fn width(rate: f64) -> f64 {
-    let width = WIDTH_MIN + 1.6 * (1.0 + rate.max(0.0)).log10();
+    let width = WIDTH_MIN + 2.2 * (1.0 + rate.max(0.0) / 2.0).log10();
     // Quarters of a unit: finer steps cannot be seen and would touch the element each second.
     (width.min(WIDTH_MAX) * 4.0).round() / 4.0
 }
@@ -139,7 +138,7 @@ mod tests {
     fn shed_calls_are_not_drawn_as_the_servers_failures() {
         let look = EdgeLook::of(&edge());
         assert_eq!((look.failed, look.shed), (0.2, 0.1));
-        assert_eq!(look.text, "16.7 rps · 30% err · 10% shed");
+        assert_eq!((look.rate.as_str(), look.errors.as_str()), ("16.7 rps", "30% err"));
         assert_eq!(look.label, "web → cart over http, 16.7 requests per second, 30% errors, breaker open");
     }
 
@@ -153,6 +152,6 @@ mod tests {
 
     #[test]
     fn widths_grow_with_the_logarithm_and_end() {
-        assert_eq!((width(0.0), width(9.0), width(99.0), width(1e9)), (1.5, 3.25, 4.75, WIDTH_MAX));
+        assert_eq!((width(0.0), width(9.0), width(99.0), width(1e9)), (1.5, 3.25, 5.25, WIDTH_MAX));
     }
 }

@@ -16,7 +16,11 @@ use crate::{format, icons};
 
 const PREFIX: &str = "node-";
 /// Characters of a name that fit on a card.
-const NAME_LIMIT: usize = 16;
+const NAME_LIMIT: usize = 17;
+/// Characters of a name that fit in any font.
+const NAME_EASY: usize = 13;
+/// Room for a name, between the icons.
+const NAME_WIDTH: f64 = 106.0;
 
 /// The id of the node's element.
 pub(crate) fn element_id(node: &str) -> String {
@@ -105,51 +109,61 @@ pub(crate) fn NodeCard(cell: NodeCell) -> impl IntoView {
 
 #[component]
 fn Texts(name: String, look: Memo<NodeLook>) -> impl IntoView {
-    let clipped = format::clip(format::short(&name), NAME_LIMIT);
+    let short = StoredValue::new(format::clip(format::short(&name), NAME_LIMIT));
     let kind = Memo::new(move |_| look.with(|look| look.kind));
-    let figures = move |kind| {
-        match kind {
-        NodeKind::User => view! {
-            <path class="node-kind" d=icons::kind(kind) transform="translate(-42,-19) scale(.9)" />
-            <text class="node-name" x="-20" y="-6">{clipped.clone()}</text>
-            <text class="node-figure" x="-20" y="14">
-                {move || look.with(|look| look.rate.clone())}
-                <tspan class="node-unit">" rps"</tspan>
-            </text>
-        }
-        .into_any(),
-        _ => view! {
-            <path class="node-kind" d=icons::kind(kind) transform="translate(-74,-26)" />
-            <text class="node-name" x="-52" y="-12.5">{clipped.clone()}</text>
-            <path class="node-health" d=move || icons::health(look.with(|look| look.health)) transform="translate(58,-27) scale(1.05)" />
-            <Figure x=-73.0 unit="rps" value=Signal::derive(move || look.with(|look| look.rate.clone())) />
-            <Figure x=-19.0 unit="errors" value=Signal::derive(move || look.with(|look| look.errors.clone())) />
-            <Figure x=31.0 unit="p99" value=Signal::derive(move || look.with(|look| look.p99.clone())) />
-        }
-        .into_any(),
-    }
-    };
     view! {
         <title>{name}</title>
-        {move || figures(kind.get())}
+        {move || match kind.get() {
+            NodeKind::User => view! { <PeerTexts short look /> }.into_any(),
+            kind => view! { <CardTexts short kind look /> }.into_any(),
+        }}
+    }
+}
+
+/// Who calls from outside has no health of its own: a name and a rate.
+#[component]
+fn PeerTexts(short: StoredValue<String>, look: Memo<NodeLook>) -> impl IntoView {
+    view! {
+        <path class="node-kind" d=icons::kind(NodeKind::User) transform="translate(-42,-19) scale(.9)" />
+        <text class="node-name" x="-20" y="-6">{short.get_value()}</text>
+        <text class="node-figure" x="-20" y="13">{move || look.with(|look| format!("{} rps", look.rate))}</text>
     }
 }
 
 #[component]
-fn Figure(x: f64, unit: &'static str, value: Signal<String>) -> impl IntoView {
+fn CardTexts(short: StoredValue<String>, kind: NodeKind, look: Memo<NodeLook>) -> impl IntoView {
+    // The lid of a cylinder needs room.
+    let lower = if kind == NodeKind::Database { 5.0 } else { 0.0 };
+    // A long name is squeezed into its room whatever the font; a short one is left as it is.
+    let name = short.get_value();
+    let fitted = (name.chars().count() > NAME_EASY).then_some(NAME_WIDTH);
+    let health = move || icons::health(look.with(|look| look.health));
+    let y = 12.0 + lower * 0.6;
     view! {
-        <text class=format!("node-figure figure-{unit}") x=x y="12">{move || value.get()}</text>
-        <text class="node-unit" x=x y="26.5">{unit}</text>
+        <path class="node-kind" d=icons::kind(kind) transform=format!("translate(-74,{})", lower - 26.0) />
+        <text class="node-name" x="-52" y=lower - 12.5 textLength=fitted lengthAdjust="spacingAndGlyphs">{name}</text>
+        <path class="node-health" d=health transform=format!("translate(58,{}) scale(1.05)", lower - 27.0) />
+        <Figure x=-73.0 y unit="rps" value=Signal::derive(move || look.with(|look| look.rate.clone())) />
+        <Figure x=-4.0 y unit="errors" value=Signal::derive(move || look.with(|look| look.errors.clone())) />
+        <Figure x=73.0 y unit="p99" value=Signal::derive(move || look.with(|look| look.p99.clone())) />
+    }
+}
+
+#[component]
+fn Figure(x: f64, y: f64, unit: &'static str, value: Signal<String>) -> impl IntoView {
+    view! {
+        <text class=format!("node-figure figure-{unit}") x=x y=y>{move || value.get()}</text>
+        <text class=format!("node-unit figure-{unit}") x=x y=y + 14.5>{unit}</text>
     }
 }
 
 #[component]
 fn OriginFlag() -> impl IntoView {
     view! {
-        <g class="origin-flag" transform="translate(0,-50)">
-            <rect x="-66" y="-12" width="132" height="24" rx="12" />
-            <path class="glyph" d=icons::TARGET transform="translate(-57,-7.2) scale(.9)" />
-            <text x="8" y="4.3">"Suspected origin"</text>
+        <g class="origin-flag" transform="translate(0,-53)">
+            <rect x="-68" y="-12" width="136" height="24" rx="12" />
+            <path class="glyph" d=icons::TARGET transform="translate(-59,-7.2) scale(.9)" />
+            <text x="9" y="4.3">"Suspected origin"</text>
         </g>
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const fn outline(kind: NodeKind) -> &'static str {
         NodeKind::Gateway => {
             "M-72-38H66Q70-38 72-35L83-3Q84 0 83 3L72 35Q70 38 66 38H-72Q-84 38-84 26V-26Q-84-38-72-38Z"
         }
-        NodeKind::Database => "M-84-29C-84-42 84-42 84-29V29C84 42-84 42-84 29ZM-84-29C-84-17 84-17 84-29",
+        NodeKind::Database => "M-84-31C-84-41 84-41 84-31V31C84 41-84 41-84 31ZM-84-31C-84-21 84-21 84-31",
         NodeKind::Queue => "M-74-38H74C88-38 88 38 74 38H-74C-88 38-88-38-74-38ZM74-38C62-38 62 38 74 38",
         NodeKind::User => "M-28-28H28A28 28 0 0 1 28 28H-28A28 28 0 0 1-28-28Z",
     }

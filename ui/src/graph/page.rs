@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::camera::{Camera, Mode};
 use super::canvas::Canvas;
 use super::legend::Legend;
 use super::node;
@@ -48,7 +49,7 @@ fn Tools() -> impl IntoView {
             <button class="tool" title="Zoom in (+)" aria-label="Zoom in" on:click=move |_| zoom(ui, picture, 1.25)>
                 <Icon d=icons::PLUS />
             </button>
-            <button class="tool" title="Fit (f)" aria-label="Fit the whole graph" on:click=move |_| ui.camera.set(Default::default())>
+            <button class="tool" title="Fit (f)" aria-label="Fit the whole graph" on:click=move |_| whole(ui)>
                 <Icon d=icons::FIT />
             </button>
         </div>
@@ -59,6 +60,11 @@ fn Tools() -> impl IntoView {
 pub(crate) fn zoom(ui: Ui, picture: Picture, factor: f64) {
     let (width, height) = ui.screen.get_untracked();
     picture.look(ui, |camera| camera.zoom_at(super::shape::Point::new(width / 2.0, height / 2.0), factor));
+}
+
+/// Shows the whole graph.
+pub(crate) fn whole(ui: Ui) {
+    ui.camera.set(Camera { mode: Mode::Whole, ..Camera::default() });
 }
 
 /// Gives the focus to the next node in a direction; at first to what is selected, or to where traffic comes in.

@@ -4,9 +4,10 @@ use leptos::prelude::*;
 
 use super::camera::{Camera, Mode};
 use super::scene::{Scene, Sketch, SketchEdge, SketchNode};
-use super::shape::Point;
+use super::shape::{Point, Rect};
 use super::wave::Cascade;
 use crate::app::Ui;
+use crate::links::Selected;
 use crate::nav::Nav;
 use crate::store::Store;
 
@@ -28,16 +29,20 @@ impl Picture {
             store.shape.track();
             Scene::build(&sketch(store))
         });
+        let cascade = Memo::new(move |_| cascade(store, ui, nav));
         let camera = Memo::new(move |_| {
             let camera = ui.camera.get();
             let (width, height) = ui.screen.get();
             let bounds = scene.with(|scene| scene.bounds);
             match (camera.mode, bounds) {
-                (Mode::Fitted, Some(bounds)) if width > 0.0 => Camera::fit(bounds, width, height),
+                (Mode::Framed, Some(bounds)) if width > 0.0 => {
+                    Camera::frame(bounds, focus(scene, cascade, nav), (width, height))
+                }
+                (Mode::Whole, Some(bounds)) if width > 0.0 => Camera::fit(bounds, width, height),
                 _ => camera,
             }
         });
-        Self { scene, camera, cascade: Memo::new(move |_| cascade(store, ui, nav)) }
+        Self { scene, camera, cascade }
     }
 
     /// Looks from somewhere else, starting from where one looks now.
@@ -49,6 +54,26 @@ impl Picture {
 /// The picture of this page.
 pub(crate) fn picture() -> Picture {
     expect_context()
+}
+
+/// What matters: what is selected, else what the lit cascade touches.
+fn focus(scene: Memo<Scene>, cascade: Memo<Option<Cascade>>, nav: Nav) -> Option<Rect> {
+    let selected = nav.selected.get();
+    scene.with(|scene| {
+        let around = |id: &str| scene.nodes.get(id).copied();
+        match &selected {
+            Some(Selected::Node(id)) => around(id),
+            Some(Selected::Edge(id)) => {
+                let line = scene.lines.get(id)?;
+                Some(Rect::around(line.curve.at(line.mark).0, 300.0, 160.0))
+            }
+            None => {
+                let touched: Vec<Rect> =
+                    cascade.with(|c| c.iter().flat_map(|c| c.nodes.keys()).filter_map(|id| around(id)).collect());
+                Rect::union(&touched)
+            }
+        }
+    })
 }
 
 fn sketch(store: Store) -> Sketch {

@@ -16,7 +16,7 @@ use super::shape::{Curve, Point, Rect};
 /// Least distance between the middles of neighbouring columns: a card and room for a breaker.
 const COLUMN: f64 = 272.0;
 /// Least distance between the middles of nodes in one column.
-const ROW: f64 = 112.0;
+const ROW: f64 = 126.0;
 /// Nodes whose middles are at most this far apart from left to right stand in one column.
 const SAME_COLUMN: f64 = 40.0;
 

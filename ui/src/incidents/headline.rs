@@ -28,6 +28,12 @@ pub(crate) fn origins(incident: &Incident) -> Option<String> {
     Some(tied.take(NAMED).map(candidate).collect::<Vec<_>>().join(" or "))
 }
 
+/// Whether this is the best candidate, or one of those tied with it.
+pub(crate) fn is_origin(incident: &Incident, service: &str) -> bool {
+    let best = incident.suspected_origins.first().map_or(0.0, |c| c.score);
+    incident.suspected_origins.iter().any(|c| c.service == service && (c.score - best).abs() <= TIE)
+}
+
 /// A candidate's name: a service, or the way between two.
 pub(crate) fn candidate(candidate: &Candidate) -> String {
     match &candidate.edge {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
-use tripline_api::{Breaker, BreakerList, Edge, Transition};
+use tripline_api::{Breaker, BreakerList, BreakerState, Edge, Transition};
 
 use super::TITLE;
 use super::figures::{Figures, Now};
@@ -169,7 +169,7 @@ pub(crate) fn transition(t: Transition) -> impl IntoView {
             <BreakerBadge state=Signal::stored(t.to) />
             <span>
                 {format::words(&t.reason)}
-                {(t.origin == "induced").then_some(" (induced: the cause is behind its server)")}
+                {(t.origin == "induced" && t.to == BreakerState::Open).then_some(" (induced: the cause is behind its server)")}
                 <small>{numbers}{traces.collect_view()}</small>
             </span>
         </li>
@@ -194,7 +194,6 @@ fn numbers(t: &Transition) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tripline_api::BreakerState;
 
     #[test]
     fn a_transition_says_its_numbers_and_only_those_it_has() {

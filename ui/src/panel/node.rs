@@ -73,15 +73,11 @@ fn InIncident(cell: NodeCell) -> impl IntoView {
     });
     view! {
         {move || found.get().map(|incident| {
-            let origin = incident.suspected_origins.iter().position(|c| *c.service == *id);
-            let role = match origin {
-                Some(0) => "Suspected origin".to_owned(),
-                Some(n) => format!("Candidate {} for the origin", n + 1),
-                None => "Affected by an incident".to_owned(),
-            };
+            let first = headline::is_origin(&incident, &id);
+            let role = if first { "Suspected origin" } else { "Affected by an incident" };
             view! {
                 <a class="callout" href=links::incident(&incident.id)>
-                    <Icon d=if origin == Some(0) { icons::TARGET } else { icons::BOLT } />
+                    <Icon d=if first { icons::TARGET } else { icons::BOLT } />
                     <span><strong>{role}</strong>{headline::headline(&incident)}</span>
                     <Icon d=icons::CHEVRON />
                 </a>

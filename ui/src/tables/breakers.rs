@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const TRANSITIONS: usize = 40;
 
 const COLUMNS: &[Column<Breaker>] = &[
-    Column { name: "State", key: |b| Key::Number(openness(b.state)) },
+    Column { name: "State", key: |b| Key::Rank(openness(b.state)) },
     Column { name: "Client", key: |b| Key::Text(b.client.clone()) },
     Column { name: "Server", key: |b| Key::Text(b.server.clone()) },
     Column { name: "Guards", key: |b| Key::Text(format!("{} {}", b.endpoint, b.route)) },

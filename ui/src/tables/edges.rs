@@ -13,14 +13,14 @@ use crate::{format, links};
 const COLUMNS: &[Column<Edge>] = &[
     Column { name: "Edge", key: |e| Key::Text(e.id.clone()) },
     Column { name: "Protocol", key: |e| Key::Text(e.protocol.clone()) },
-    Column { name: "Health", key: |e| Key::Number(severity(e.health)) },
+    Column { name: "Health", key: |e| Key::Rank(severity(e.health)) },
     Column { name: "Requests / s", key: |e| Key::Number(e.requests_per_second) },
     Column { name: "Errors", key: |e| Key::Number(e.error_ratio) },
     Column { name: "Shed", key: |e| Key::Number(e.shed as f64) },
     Column { name: "Attempts", key: |e| Key::Number(e.attempts_per_request) },
     Column { name: "p50", key: |e| Key::Number(e.latency_ms.p50) },
     Column { name: "p99", key: |e| Key::Number(e.latency_ms.p99) },
-    Column { name: "Breaker", key: |e| Key::Number(openness(e.breaker)) },
+    Column { name: "Breaker", key: |e| Key::Rank(openness(e.breaker)) },
 ];
 
 /// The more open, the larger.
@@ -69,7 +69,7 @@ fn row(edge: &Edge) -> impl IntoView + use<> {
             <td class="number">{figure(format!("{:.2}", edge.attempts_per_request))}</td>
             <td class="number">{figure(format::latency(edge.latency_ms.p50))}</td>
             <td class="number">{figure(format::latency(edge.latency_ms.p99))}</td>
-            <td class="number"><BreakerBadge state=Signal::stored(edge.breaker) /></td>
+            <td><BreakerBadge state=Signal::stored(edge.breaker) /></td>
         </tr>
     }
 }

@@ -12,7 +12,7 @@ use crate::{format, links};
 const COLUMNS: &[Column<Node>] = &[
     Column { name: "Service", key: |n| Key::Text(n.id.clone()) },
     Column { name: "Kind", key: |n| Key::Text(n.kind.to_string()) },
-    Column { name: "Health", key: |n| Key::Number(severity(n.health)) },
+    Column { name: "Health", key: |n| Key::Rank(severity(n.health)) },
     Column { name: "Requests / s", key: |n| Key::Number(n.requests_per_second) },
     Column { name: "Errors", key: |n| Key::Number(n.error_ratio) },
     Column { name: "p50", key: |n| Key::Number(n.latency_ms.p50) },

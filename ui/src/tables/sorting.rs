@@ -18,17 +18,19 @@ pub(crate) struct Sorting {
 pub(crate) enum Key {
     /// Read as text.
     Text(String),
-    /// Read as a number.
+    /// Read as a number, and written on the right.
     Number(f64),
+    /// How bad a word is; written as a word.
+    Rank(f64),
 }
 
 impl Key {
     fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (Self::Text(_), Self::Number(_)) => Ordering::Less,
-            (Self::Number(_), Self::Text(_)) => Ordering::Greater,
+            (Self::Text(_), _) => Ordering::Less,
+            (_, Self::Text(_)) => Ordering::Greater,
+            (Self::Number(a) | Self::Rank(a), Self::Number(b) | Self::Rank(b)) => a.total_cmp(b),
         }
     }
 }
@@ -58,7 +60,8 @@ pub(crate) fn headings<T>(
     sample: &T,
 ) -> impl IntoView + use<T> {
     let cells = columns.iter().enumerate().map(|(i, column)| {
-        let number = matches!((column.key)(sample), Key::Number(_));
+        let key = (column.key)(sample);
+        let largest_first = !matches!(key, Key::Text(_));
         let state = move || match sorting.get() {
             Sorting { column, descending } if column == i => {
                 if descending {
@@ -73,12 +76,12 @@ pub(crate) fn headings<T>(
             sorting.update(|s| {
                 *s = match s.column == i {
                     true => Sorting { descending: !s.descending, ..*s },
-                    false => Sorting { column: i, descending: number },
+                    false => Sorting { column: i, descending: largest_first },
                 };
             });
         };
         view! {
-            <th class=if number { "number" } else { "" } aria-sort=state>
+            <th class=if matches!(key, Key::Number(_)) { "number" } else { "" } aria-sort=state>
                 <button on:click=press>{column.name}</button>
             </th>
         }

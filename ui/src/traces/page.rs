@@ -51,7 +51,7 @@ fn waterfall(trace: &Trace, opened: RwSignal<Option<String>>) -> impl IntoView +
         format::plural(errors, "error")
     );
     let scale = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| {
-        view! { <span style:left=format!("{}%", share * 100.0)>{format::latency((share * total).max(0.0))}</span> }
+        view! { <span style:left=format!("{}%", share * 100.0)>{if share > 0.0 { format::latency(share * total) } else { "0".to_owned() }}</span> }
     });
     view! {
         <p class="facts">{started}<span>{facts}</span></p>
