@@ -9,6 +9,7 @@
 //! What can be pure is pure and tested on the host: [`time`], [`format`], [`links`], [`watch`], [`keys`], the geometry below
 //! [`graph`], the waterfall of [`traces`].
 
+#![expect(clippy::needless_pass_by_value, reason = "a component owns its properties")]
 #![expect(unreachable_pub, reason = "leptos's component macro writes `pub` into what it generates")]
 
 mod app;

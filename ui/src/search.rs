@@ -120,7 +120,8 @@ fn find(store: Store, text: &str) -> Vec<Hit> {
     }
     let mut hits = Vec::new();
     let mut offer = |icon, text: String, hint: String, address: String| {
-        if let Some(rank) = rank(&text.to_lowercase(), &wanted) {
+        let name = text.to_lowercase();
+        if let Some(rank) = rank(format::short(&name), &wanted).or_else(|| rank(&name, &wanted)) {
             hits.push(Hit { icon, text, hint, address, rank });
         }
     };

@@ -17,6 +17,10 @@ use super::shape::{Curve, Point, Rect};
 const COLUMN: f64 = 272.0;
 /// Least distance between the middles of nodes in one column.
 const ROW: f64 = 126.0;
+/// The same where height is scarcer than width.
+const ROW_TIGHT: f64 = 96.0;
+/// Height over width above which it is.
+const FLAT: f64 = 0.62;
 /// Nodes whose middles are at most this far apart from left to right stand in one column.
 const SAME_COLUMN: f64 = 40.0;
 
@@ -130,7 +134,9 @@ fn place(nodes: &[SketchNode]) -> BTreeMap<String, Rect> {
     for node in nodes {
         columns.entry((node.position.x / SAME_COLUMN).round() as i64).or_default().push(node.position.y);
     }
-    let stretch_y = columns.into_values().map(|ys| stretch(ys, 1.0, ROW)).fold(1.0, f64::max);
+    let tallest = columns.values().map(Vec::len).max().unwrap_or(0) as f64 * ROW;
+    let row = if tallest > columns.len() as f64 * COLUMN * FLAT { ROW_TIGHT } else { ROW };
+    let stretch_y = columns.into_values().map(|ys| stretch(ys, 1.0, row)).fold(1.0, f64::max);
     nodes
         .iter()
         .map(|node| {

@@ -12,8 +12,9 @@ pub(crate) fn BlastRadius(incident: Incident) -> impl IntoView {
     let blast = incident.blast_radius;
     let entries = blast.entries.iter().map(entry);
     // Entry points that came without figures are still named.
-    let bare = blast.entry_points.iter().filter(|id| blast.entries.iter().all(|e| e.service != **id)).map(service);
-    let services = blast.services.iter().map(service);
+    let bare =
+        blast.entry_points.iter().filter(|id| blast.entries.iter().all(|e| e.service != **id)).map(|id| service(id));
+    let services = blast.services.iter().map(|id| service(id));
     let count = blast.services.len();
     view! {
         <section class="card-box">
@@ -41,6 +42,6 @@ fn entry(entry: &AffectedEntry) -> impl IntoView + use<> {
     }
 }
 
-fn service(id: &String) -> impl IntoView + use<> {
+fn service(id: &str) -> impl IntoView + use<> {
     view! { <li><a href=links::select(id)>{format::short(id).to_owned()}</a></li> }
 }

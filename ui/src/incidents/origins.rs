@@ -45,7 +45,7 @@ fn candidate(rank: usize, candidate: Candidate) -> impl IntoView {
                 <span class="score" title="Share of the entry points' excess that goes away without this candidate's own">
                     <span class="bar" aria-hidden="true"><span style:width=share.clone()></span></span>
                     <span class="unseen">"Score "</span>
-                    {share.clone()}
+                    {share}
                 </span>
             </p>
             <ul class="evidence">{evidence.collect_view()}</ul>

@@ -30,7 +30,10 @@ pub(crate) fn Phases(incident: Incident) -> impl IntoView {
         ("Resolved", incident.resolved_at.clone()),
     ];
     let times = times.into_iter().filter_map(|(name, at)| {
-        at.map(|at| view! { <dt>{name}</dt><dd><time datetime=at.clone()>{clock::date_and_time(&at)}</time></dd> })
+        at.map(|at| {
+            let text = clock::date_and_time(&at);
+            view! { <dt>{name}</dt><dd><time datetime=at>{text}</time></dd> }
+        })
     });
     view! {
         <section class="card-box">

@@ -50,7 +50,7 @@ pub(crate) fn NodeDetails(
                 </Show>
             </p>
         </header>
-        <InIncident cell=cell.clone() />
+        <InIncident cell />
         <Figures id=id.to_string() now />
         <Neighbours id=id.clone() side=Side::Dependents />
         <Neighbours id=id.clone() side=Side::Dependencies />

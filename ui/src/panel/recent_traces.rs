@@ -55,16 +55,13 @@ pub(crate) fn RecentTraces(
 }
 
 fn line(trace: &TraceSummary) -> impl IntoView + use<> {
-    let errors = match trace.errors {
-        0 => None,
-        n => Some(view! { <span class="errors">{format::plural(n as usize, "error")}</span> }),
-    };
+    let errors = (trace.errors > 0).then(|| format::plural(trace.errors as usize, "error"));
     view! {
         <li>
             <a href=links::trace(&trace.trace_id)>
                 <time datetime=trace.started_at.clone()>{clock::time_of_day(&trace.started_at)}</time>
                 <span class="name">{format!("{} {}", format::short(&trace.root_service), trace.root_name)}</span>
-                {errors}
+                <span class="errors">{errors}</span>
                 <span class="figure">{format::latency(trace.duration_ms)}</span>
             </a>
         </li>
