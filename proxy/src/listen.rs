@@ -110,6 +110,7 @@ async fn serve(worker: Arc<Worker>, half: Half, stream: TcpStream, mut drain: Dr
     });
     let connection = http1::Builder::new()
         .max_buf_size(limits.buffer)
+        .max_header_size(limits.buffer)
         // `GuardedIo` limits the time of a head.
         .header_read_timeout(None)
         .serve_connection(io, service);

@@ -30,7 +30,7 @@ impl Mark {
 
     /// Reads a mark; none when it is not well formed.
     pub(crate) fn read(value: &HeaderValue) -> Option<Self> {
-        let text = value.to_str().ok().filter(|text| text.len() <= MAX_BYTES)?;
+        let text = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= MAX_BYTES)?;
         let (cause, depth) = text.rsplit_once(';')?;
         let depth: u32 = depth.trim().parse().ok()?;
         (cause.split(';').count() == 3).then(|| Self { cause: cause.into(), depth: depth.min(MAX_DEPTH) })

@@ -93,8 +93,8 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Seen) -> Reply, seen: &Mutex<Vec<Se
             head += &format!("{name}: {value}\r\n");
         }
         let sent = reply.cut.unwrap_or(reply.body.len());
-        writer.write_all(format!("{head}\r\n").as_bytes()).ok()?;
-        writer.write_all(&reply.body[..sent]).ok()?;
+        // One write, or the kernel holds the second back until the first is acknowledged.
+        writer.write_all(&[format!("{head}\r\n").as_bytes(), &reply.body[..sent]].concat()).ok()?;
         if reply.cut.is_some() {
             writer.shutdown(std::net::Shutdown::Both).ok()?;
             return None;

@@ -53,7 +53,7 @@ impl Collector {
         let kept = Arc::clone(&collector.kept);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(accept(TcpListener::from_std(listener).unwrap(), kept));
+            runtime.block_on(async { accept(TcpListener::from_std(listener).unwrap(), kept).await });
         });
         collector
     }
