@@ -17,7 +17,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tripline_mesh::{Listener, ListenerProtocol, NodeConfig};
 use tripline_model::{BreakerTransition, Sidecar};
-use tripline_otlp::SpanRecord;
 
 use crate::admin::{self, Admin};
 use crate::app_side::AppSide;
@@ -32,14 +31,13 @@ use crate::export::{self, Backlog};
 use crate::listen;
 use crate::report::Counting;
 use crate::settings::{Configuration, Settings};
+use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
 use crate::target::Target;
 use crate::trace_context::Sampler;
 use crate::worker::{Addresses, Connections, Half, Limits, Shared, Worker};
 use crate::{config_view, discover, headers};
 
-/// Spans waiting to be sent.
-const MAX_SPANS: usize = 4096;
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -127,7 +125,6 @@ struct Parts {
     admin: StdListener,
     config: serde_json::Value,
     collector: tonic::transport::Endpoint,
-    spans: mpsc::Receiver<SpanRecord>,
     transitions: mpsc::Receiver<BreakerTransition>,
 }
 
@@ -168,12 +165,12 @@ impl Proxy {
             return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
         };
         let config = config_view::of(node, settings, &addresses);
-        let (shared, spans, transitions) = share(configuration, settings, app);
+        let (shared, transitions) = share(configuration, settings, app);
         let carriers = halves.into_iter().enumerate().map(|(index, listeners)| {
             let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
             Carrier { worker, listeners }
         });
-        let parts = Parts { carriers: carriers.collect(), shared, admin, config, collector, spans, transitions };
+        let parts = Parts { carriers: carriers.collect(), shared, admin, config, collector, transitions };
         let (start, drain) = drain::channel();
         Ok(Self { parts, addresses, start, drain })
     }
@@ -208,7 +205,7 @@ impl Proxy {
             tasks.spawn(export::count(Arc::clone(&counting), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_reports(link.clone(), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_transitions(link.clone(), parts.transitions, Arc::clone(&shared)));
-            tasks.spawn(export::send_spans(link, parts.spans, Arc::clone(&shared)));
+            tasks.spawn(export::send_spans(link.clone(), Arc::clone(&shared)));
             let config = Arc::new(parts.config);
             let shows =
                 Admin { shared: Arc::clone(&shared), totals, start: start.clone(), drain: drain.clone(), config };
@@ -226,7 +223,7 @@ impl Proxy {
                 // A worker that panicked has dropped its end; its counts are still in its shard.
                 let _ = worker.await;
             }
-            export::flush(&counting, &backlog, &shared, FLUSH).await;
+            export::flush(&counting, &backlog, (&link, &shared), FLUSH).await;
         });
         tracing::info!("stopped");
         Ok(())
@@ -293,7 +290,7 @@ fn share(
     configuration: &Configuration,
     settings: &Settings,
     app: Option<AppSide>,
-) -> (Arc<Shared>, mpsc::Receiver<SpanRecord>, mpsc::Receiver<BreakerTransition>) {
+) -> (Arc<Shared>, mpsc::Receiver<BreakerTransition>) {
     let node = &configuration.node;
     let workers = settings.workers.max(1);
     let sidecar = Sidecar {
@@ -304,7 +301,6 @@ fn share(
     };
     let dropped = Arc::new(Dropped::default());
     let (events, transitions) = Events::new(sidecar.clone(), Arc::clone(&dropped));
-    let (spans, waiting_spans) = mpsc::channel(MAX_SPANS);
     let mut targets: Vec<Arc<Target>> = Vec::new();
     let mut known = FxHashMap::default();
     let directory = Directory::new(node, configuration.mesh_hosts.iter().cloned(), |weighted| {
@@ -325,7 +321,7 @@ fn share(
         correlator: app.as_ref().map(|_| Correlator::new()),
         app,
         sampler: Sampler::new(settings.sample_ratio),
-        spans,
+        spans: SpanQueue::default(),
         dropped,
         events,
         limits,
@@ -334,5 +330,5 @@ fn share(
     };
     // Literal addresses need no resolver, so the first request finds them.
     discover::take_literals(&shared.targets, shared.clock);
-    (Arc::new(shared), waiting_spans, transitions)
+    (Arc::new(shared), transitions)
 }

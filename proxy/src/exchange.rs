@@ -263,7 +263,7 @@ impl Drop for Exchange {
         self.worker.shard.record(self.slot, &self.counts, latency, self_time);
         if let Some(draft) = self.span.take() {
             let span = draft.finish(&self.context, (self.began, now), self.end, &self.span_end);
-            if shared.spans.try_send(span).is_err() {
+            if shared.spans.push(span).is_err() {
                 shared.dropped.spans_queue.fetch_add(1, Ordering::Relaxed);
             }
         }

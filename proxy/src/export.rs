@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tripline_model::{BreakerTransition, SidecarReport};
-use tripline_otlp::{SpanRecord, sidecar, transition};
+use tripline_otlp::{sidecar, transition};
 
 use crate::collector_link::{CollectorLink, Refused};
 use crate::events::MAX_TRANSITIONS;
@@ -23,8 +23,6 @@ use crate::worker::Shared;
 const MAX_REPORTS: usize = 120;
 /// Time between two reports.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Spans sent at once.
-const MAX_BATCH: usize = 4096;
 /// How long spans are gathered.
 const GATHER: Duration = Duration::from_millis(500);
 /// Pause after a failure, doubling from the first to the second.
@@ -89,11 +87,12 @@ pub(crate) async fn count(counting: Arc<tokio::sync::Mutex<Counting>>, backlog: 
 pub(crate) async fn flush(
     counting: &tokio::sync::Mutex<Counting>,
     backlog: &Backlog,
-    shared: &Shared,
+    (link, shared): (&CollectorLink, &Shared),
     longest: Duration,
 ) {
     backlog.push(counting.lock().await.report(), shared);
     let sent = async {
+        send_waiting_spans(link, shared).await;
         while !backlog.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -148,23 +147,17 @@ pub(crate) async fn send_transitions(
 }
 
 /// Sends spans in batches.
-pub(crate) async fn send_spans(link: CollectorLink, mut queue: mpsc::Receiver<SpanRecord>, shared: Arc<Shared>) {
-    let mut batch = Vec::new();
-    while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let gathered = tokio::time::timeout(GATHER, gather(&mut queue, &mut batch)).await;
-        drop(gathered);
-        if link.traces(sidecar::encode_spans(&batch, &shared.sidecar)).await.is_err() {
-            shared.dropped.spans_unsent.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        }
-        batch.clear();
+pub(crate) async fn send_spans(link: CollectorLink, shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(GATHER).await;
+        send_waiting_spans(&link, &shared).await;
     }
 }
 
-async fn gather(queue: &mut mpsc::Receiver<SpanRecord>, batch: &mut Vec<SpanRecord>) {
-    while batch.len() < MAX_BATCH {
-        if queue.recv_many(batch, MAX_BATCH - batch.len()).await == 0 {
-            return;
-        }
+async fn send_waiting_spans(link: &CollectorLink, shared: &Shared) {
+    let batch = shared.spans.take();
+    if !batch.is_empty() && link.traces(sidecar::encode_spans(&batch, &shared.sidecar)).await.is_err() {
+        shared.dropped.spans_unsent.fetch_add(batch.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -175,3 +175,46 @@ impl AsyncWrite for GuardedIo {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SILENCE: Silence = Silence { head: Duration::from_secs(10), idle: Duration::from_secs(300) };
+
+    async fn pair() -> (TcpStream, GuardedIo, Arc<Traffic>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let traffic = Traffic::new();
+        let (stream, _) = listener.accept().await.unwrap();
+        (client, GuardedIo::new(stream, Arc::clone(&traffic), SILENCE), traffic)
+    }
+
+    /// Reads until the connection ends and tells after how many seconds it did.
+    async fn ends_after(mut io: GuardedIo) -> u64 {
+        let start = Instant::now();
+        while io.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_cut_off() {
+        let (mut client, io, _traffic) = pair().await;
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        assert_eq!(ends_after(io).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_unless_a_request_is_served() {
+        let (_client, io, _traffic) = pair().await;
+        assert_eq!(ends_after(io).await, 300);
+        let (_client, io, traffic) = pair().await;
+        let busy = traffic.busy();
+        let ended = tokio::time::timeout(Duration::from_secs(3_000), ends_after(io)).await;
+        assert!(ended.is_err(), "a request was being served");
+        drop(busy);
+    }
+}

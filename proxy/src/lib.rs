@@ -45,6 +45,7 @@ mod trace_context;
 mod correlate;
 mod exchange;
 mod span;
+mod span_queue;
 mod tally;
 
 mod collector_link;

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tripline_model::{ServiceName, Sidecar};
-use tripline_otlp::SpanRecord;
 
 use crate::app_side::AppSide;
 use crate::clock::Clock;
@@ -16,6 +15,7 @@ use crate::correlate::Correlator;
 use crate::directory::Directory;
 use crate::events::{Dropped, Events};
 use crate::guarded_io::Silence;
+use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
 use crate::target::Target;
 use crate::trace_context::Sampler;
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     /// Which new traces are sampled.
     pub(crate) sampler: Sampler,
     /// Sampled spans on their way out.
-    pub(crate) spans: mpsc::Sender<SpanRecord>,
+    pub(crate) spans: SpanQueue,
     /// Telemetry that was dropped.
     pub(crate) dropped: Arc<Dropped>,
     /// Breaker transitions on their way out.

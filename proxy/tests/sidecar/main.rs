@@ -1,5 +1,7 @@
 //! The sidecar in-process over real sockets: applications, clients and a collector around it, all on ephemeral ports.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+
 mod harness;
 
 mod breakers;
