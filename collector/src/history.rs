@@ -53,13 +53,17 @@ pub use past::PANE;
 pub use query::{LogQuery, MAX_LIMIT, Page, QueryError, TraceQuery};
 pub use tally::Counters;
 
+#[cfg(test)]
+pub(crate) use tests::sample_window;
+
+pub(crate) use manifest::write_durably;
 use positions::Positions;
 use rows::Rows;
 use scan::{Contents, Reader};
 use tally::Tally;
 
-/// Inputs that wait for the owner task.
-const QUEUE: usize = 1_024;
+/// Batches, and other inputs, that wait for the owner task.
+const QUEUE: usize = 512;
 /// Questions that wait for the owner task.
 const QUESTIONS: usize = 64;
 
@@ -113,11 +117,9 @@ pub struct OpenError {
     pub source: std::io::Error,
 }
 
-/// Something to be kept.
+/// Something to be kept, beside batches.
 #[derive(Debug, Clone)]
-pub enum Input {
-    /// Spans, logs and breaker transitions as received.
-    Batch(Arc<Batch>),
+enum Input {
     /// Finished windows of edges.
     Windows(Arc<Vec<EdgeWindow>>),
     /// An incident as it is now.
@@ -127,6 +129,7 @@ pub enum Input {
 /// A hold on history. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct History {
+    batches: mpsc::Sender<Arc<Batch>>,
     inputs: mpsc::Sender<Input>,
     questions: mpsc::Sender<oneshot::Sender<Contents>>,
     durable: watch::Receiver<u64>,
@@ -150,11 +153,13 @@ pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
     let tally = Arc::new(Tally::default());
     tally.files.store(manifest.files.len() as u64, Relaxed);
     tally.bytes.store(manifest.files.iter().map(|e| e.bytes).sum(), Relaxed);
+    let (batches, batches_taken) = mpsc::channel(QUEUE);
     let (inputs, inputs_taken) = mpsc::channel(QUEUE);
     let (questions, questions_taken) = mpsc::channel(QUESTIONS);
     let (durable_told, durable) = watch::channel(manifest.positions.done());
     let reader = Arc::new(Reader::new(settings.dir.clone()));
     let history = History {
+        batches,
         inputs,
         questions,
         durable,
@@ -165,6 +170,7 @@ pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
     };
     let owner = Owner {
         settings,
+        batches: batches_taken,
         inputs: inputs_taken,
         questions: questions_taken,
         durable: durable_told,
@@ -180,8 +186,14 @@ pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
 }
 
 impl History {
-    /// Gives history something to keep; waits while it is too slow. False when it has ended.
-    pub async fn keep(&self, input: Input) -> bool {
+    /// Takes what was received; bounded: full means that history is too slow or its disk is full, and that the receiver must refuse.
+    #[must_use]
+    pub fn batches(&self) -> mpsc::Sender<Arc<Batch>> {
+        self.batches.clone()
+    }
+
+    /// Gives history something else to keep; waits while it is too slow. False when it has ended.
+    async fn keep(&self, input: Input) -> bool {
         self.inputs.send(input).await.is_ok()
     }
 

@@ -6,7 +6,7 @@
 
 mod attribute;
 mod calls;
-mod convert;
+pub(crate) mod convert;
 mod sidecars;
 mod state;
 
@@ -17,14 +17,13 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tripline_api as api;
 use tripline_model::EdgeWindow;
-use tripline_topology::detect::Settings;
 
 use crate::batch::Batch;
 use crate::clock;
 use state::{Effects, State};
 
 pub use tripline_topology::Limits;
-pub use tripline_topology::detect::Notice;
+pub use tripline_topology::detect::{Notice, Settings};
 
 /// Batches that may wait for the live task; at 1,000 spans each some 500 MB when all are full, and seconds of work.
 const QUEUE: usize = 512;

@@ -110,7 +110,7 @@ pub(super) fn store(dir: &Path, manifest: &Manifest) -> io::Result<()> {
 }
 
 /// Writes a file so that it is there whole or not at all: beside, synced, renamed, its folder synced.
-pub(super) fn write_durably<E: From<io::Error>>(
+pub(crate) fn write_durably<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {

@@ -22,6 +22,7 @@ use super::scan::{Contents, Reader};
 use super::tally::Tally;
 use super::upkeep::merge_due;
 use super::{Input, Settings};
+use crate::batch::Batch;
 use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
@@ -33,6 +34,7 @@ const MAX_BATCHES: usize = 100_000;
 #[derive(Debug)]
 pub struct Owner {
     pub(super) settings: Settings,
+    pub(super) batches: mpsc::Receiver<Arc<Batch>>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) questions: mpsc::Receiver<oneshot::Sender<Contents>>,
     pub(super) durable: watch::Sender<u64>,
@@ -73,17 +75,23 @@ impl Owner {
                 }
                 _ = tick.tick() => is_due = true,
                 Some(input) = self.inputs.recv(), if !is_full => self.take(input),
+                Some(batch) = self.batches.recv(), if !is_full => self.take_batch(batch),
             }
         }
         self.finish(job).await;
     }
 
+    fn take_batch(&mut self, batch: Arc<Batch>) {
+        if self.manifest.positions.holds(batch.position) {
+            self.tally.batches_repeated.fetch_add(1, Relaxed);
+        } else {
+            self.rows.add_batch(batch);
+            self.tally.rows_waiting.store(self.rows.len() as u64, Relaxed);
+        }
+    }
+
     fn take(&mut self, input: Input) {
         match input {
-            Input::Batch(batch) if self.manifest.positions.holds(batch.position) => {
-                self.tally.batches_repeated.fetch_add(1, Relaxed);
-            }
-            Input::Batch(batch) => self.rows.add_batch(batch),
             Input::Windows(windows) => self.rows.add_windows(windows),
             Input::Incident(incident) => self.rows.add_incident(incident),
         }
@@ -176,6 +184,10 @@ impl Owner {
         if job.is_some() {
             let result = ended(&mut job).await;
             self.take_over(result);
+        }
+        self.batches.close();
+        while let Some(batch) = self.batches.recv().await {
+            self.take_batch(batch);
         }
         self.inputs.close();
         while let Some(input) = self.inputs.recv().await {

@@ -48,7 +48,7 @@ impl Running {
     }
 
     async fn keep(&self, batch: Batch) {
-        assert!(self.history.keep(Input::Batch(Arc::new(batch))).await);
+        self.history.batches().send(Arc::new(batch)).await.unwrap();
     }
 
     async fn until(&self, what: impl Fn(&Counters) -> bool) {
@@ -171,6 +171,11 @@ fn window(seconds: u64, requests: u64) -> EdgeWindow {
         self_time: Histogram::default(),
         secured: true,
     }
+}
+
+/// For tests of others: a window of an edge from web to cart.
+pub(crate) fn sample_window(start: Timestamp) -> EdgeWindow {
+    EdgeWindow { key: "shop/web>shop/cart:http".parse().unwrap(), start, ..window(0, 4) }
 }
 
 fn batch(position: u64) -> Batch {

@@ -144,7 +144,11 @@ mod tests {
         ];
         let gone = |incident_hours, disk_bytes| {
             let incidents = Duration::from_secs(incident_hours * HOUR);
-            let paths = expired(&files, &Retention { incidents, disk_bytes, ..Retention::default() }, Timestamp::from_secs(4 * HOUR));
+            let paths = expired(
+                &files,
+                &Retention { incidents, disk_bytes, ..Retention::default() },
+                Timestamp::from_secs(4 * HOUR),
+            );
             files.iter().map(|e| paths.contains(&e.path)).collect::<Vec<_>>()
         };
         assert_eq!(gone(24, 1_000), [false, false, false, false]);

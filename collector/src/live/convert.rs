@@ -12,14 +12,14 @@ use crate::clock::rfc3339;
 
 /// Positions of the current generation of the graph.
 #[derive(Debug, Default)]
-pub(super) struct Placed {
+pub(crate) struct Placed {
     generation: Option<u64>,
     positions: BTreeMap<ServiceName, Point>,
 }
 
 impl Placed {
     /// Lays the graph out anew when nodes or edges came or went since.
-    pub(super) fn place(&mut self, summary: &GraphSummary) {
+    pub(crate) fn place(&mut self, summary: &GraphSummary) {
         if self.generation == Some(summary.generation) {
             return;
         }
@@ -32,7 +32,7 @@ impl Placed {
 }
 
 /// The graph with health, positions and open incidents.
-pub(super) fn graph<'a>(
+pub(crate) fn graph<'a>(
     summary: &GraphSummary,
     placed: &Placed,
     incidents: impl Iterator<Item = &'a api::Incident>,

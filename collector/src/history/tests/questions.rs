@@ -3,12 +3,18 @@
 use super::*;
 use crate::history::QueryError;
 
-/// Runs `check` over the same rows three times: in memory, in files, and after a restart.
-async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Vec<Input>, check: impl Fn(History) -> F) {
+enum Rows {
+    Batch(Batch),
+    Windows(Vec<EdgeWindow>),
+}
+
+/// Runs `check` over the same rows twice: in memory, and in files after a restart.
+async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Rows, check: impl Fn(History) -> F) {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(lazy(dir.path()));
-    for input in rows {
-        assert!(running.history.keep(input).await);
+    match rows {
+        Rows::Batch(batch) => running.keep(batch).await,
+        Rows::Windows(windows) => assert!(running.history.keep(Input::Windows(Arc::new(windows))).await),
     }
     running.until(|c| c.rows_waiting > 0).await;
     check(running.history.clone()).await;
@@ -19,11 +25,11 @@ async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Vec<Input>, check: 
     running.stop().await;
 }
 
-fn batch_of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>, transitions: Vec<BreakerTransition>) -> Input {
-    Input::Batch(Arc::new(Batch { position: 1, received_at: at(0), reports: Vec::new(), transitions, spans, logs }))
+fn batch_of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>, transitions: Vec<BreakerTransition>) -> Rows {
+    Rows::Batch(Batch { position: 1, received_at: at(0), reports: Vec::new(), transitions, spans, logs })
 }
 
-fn some_traces() -> Input {
+fn some_traces() -> Rows {
     let mut child = span(1, "shop/cart", 9, 50);
     // A skewed clock: the child seems to start before its root.
     (child.parent, child.status) = (SpanId::from_bytes([9; 8]), SpanStatus::Error);
@@ -36,7 +42,7 @@ fn some_traces() -> Input {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_reads_back_whole() {
-    in_memory_and_on_disk(vec![some_traces()], |history| async move {
+    in_memory_and_on_disk(some_traces(), |history| async move {
         let found = history.trace(trace(1)).await.unwrap().unwrap();
         assert_eq!(found.spans.len(), 2);
         let (child, root) = (&found.spans[0], &found.spans[1]);
@@ -52,7 +58,7 @@ async fn a_trace_reads_back_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_are_filtered_and_paged() {
-    in_memory_and_on_disk(vec![some_traces()], |history| async move {
+    in_memory_and_on_disk(some_traces(), |history| async move {
         let ids = async |query: TraceQuery| -> Vec<u8> {
             let list = history.traces(query).await.unwrap();
             list.traces.iter().map(|t| t.trace_id.parse::<TraceId>().unwrap().as_bytes()[0]).collect()
@@ -81,7 +87,7 @@ async fn traces_are_filtered_and_paged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_filtered_and_no_page_loses_or_repeats_one() {
     let logs: Vec<_> = (0..25).map(|n| log(n / 10, &format!("Line {n:02}"))).collect();
-    in_memory_and_on_disk(vec![batch_of(vec![], logs, vec![])], |history| async move {
+    in_memory_and_on_disk(batch_of(vec![], logs, vec![]), |history| async move {
         let any = || LogQuery { page: all(), ..LogQuery::default() };
         let mut seen = Vec::new();
         let mut cursor = None;
@@ -112,7 +118,7 @@ async fn logs_are_filtered_and_no_page_loses_or_repeats_one() {
 async fn edge_windows_come_back_as_they_were() {
     let windows = vec![window(0, 40), window(10, 3), window(20, 0)];
     let kept = windows.clone();
-    in_memory_and_on_disk(vec![Input::Windows(Arc::new(windows))], move |history| {
+    in_memory_and_on_disk(Rows::Windows(windows), move |history| {
         let mut expected = kept.clone();
         // Counts have 63 bits in Parquet.
         expected.iter_mut().for_each(|w| w.counts.response_bytes = i64::MAX as u64);
@@ -129,7 +135,7 @@ async fn edge_windows_come_back_as_they_were() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transitions_come_newest_first() {
-    let rows = vec![batch_of(vec![], vec![], vec![transition(5), transition(9)])];
+    let rows = batch_of(vec![], vec![], vec![transition(5), transition(9)]);
     in_memory_and_on_disk(rows, |history| async move {
         let found = history.transitions((at(0), at(60)), 10).await.unwrap();
         assert_eq!(
