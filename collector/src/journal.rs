@@ -34,7 +34,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, RealDisk};
-pub use frame::{Format, Record, Signal};
+pub use frame::Record;
 pub use replay::{Replay, Replayed};
 
 use segment::Segment;
@@ -118,54 +118,41 @@ struct Sealed {
 }
 
 impl Journal<RealDisk> {
-    /// Opens or makes the journal in `folder`; `durable` is the last position that history no longer needs.
+    /// Opens or makes the journal in `folder`.
     ///
     /// # Errors
     /// When the folder or a file in it cannot be read or written.
-    pub fn open(folder: &Path, options: Options, durable: u64) -> Result<(Self, Recovered), OpenError> {
-        Self::open_on(RealDisk, folder, options, durable)
+    pub fn open(folder: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+        Self::open_on(RealDisk, folder, options)
     }
 }
 
 impl<D: Disk> Journal<D> {
-    fn open_on(disk: D, folder: &Path, options: Options, durable: u64) -> Result<(Self, Recovered), OpenError> {
-        let opened = Self::try_open(disk, folder, options, durable);
+    fn open_on(disk: D, folder: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+        let opened = Self::try_open(disk, folder, options);
         opened.map_err(|source| OpenError { folder: folder.to_owned(), source })
     }
 
-    fn try_open(disk: D, folder: &Path, options: Options, durable: u64) -> io::Result<(Self, Recovered)> {
+    fn try_open(disk: D, folder: &Path, options: Options) -> io::Result<(Self, Recovered)> {
         std::fs::create_dir_all(folder)?;
         let mut found = segment::list(folder)?;
         let mut recovered = Recovered { segments: found.len(), torn_bytes: 0 };
-        let last = loop {
-            let Some((first, path)) = found.pop() else { break None };
+        let mut active = None;
+        // Only the newest can be torn; one that was just being made holds nothing, and the one before it is newest.
+        while let Some((first, path)) = found.pop() {
             let (segment, torn) = Segment::recover(&disk, path, first)?;
             recovered.torn_bytes += torn;
-            if let Some(segment) = segment {
-                break Some(segment);
+            if segment.is_some() {
+                active = segment;
+                break;
             }
-        };
-        // History may be ahead when somebody deleted the journal: its positions must not be given out again.
-        let (active, mut sealed) = match last {
-            Some(last) if last.next() > durable => (last, None),
-            Some(last) => (Segment::create(&disk, folder, durable + 1)?, Some(last)),
-            None => (Segment::create(&disk, folder, durable + 1)?, None),
-        };
-        let mut journal = Self {
-            disk,
-            folder: folder.to_owned(),
-            options,
-            sealed: VecDeque::new(),
-            sealed_bytes: 0,
-            active,
-            doubtful: false,
-        };
+        }
+        let active = active.map_or_else(|| Segment::create(&disk, folder, 1), Ok)?;
+        let (folder, sealed) = (folder.to_owned(), VecDeque::new());
+        let mut journal = Self { disk, folder, options, sealed, sealed_bytes: 0, active, doubtful: false };
         for (first, path) in found {
             let bytes = std::fs::metadata(&path)?.len();
             journal.seal(Sealed { path, first, bytes });
-        }
-        if let Some(last) = sealed.take() {
-            journal.seal(Sealed { path: last.path().to_owned(), first: last.first(), bytes: last.len() });
         }
         Ok((journal, recovered))
     }

@@ -8,41 +8,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use tripline_model::Timestamp;
-
-/// What a request carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// Spans.
-    Traces,
-    /// Metrics; for us, sidecar reports.
-    Metrics,
-    /// Log records, breaker transitions among them.
-    Logs,
-}
-
-impl Signal {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
-
-    /// Its written form: `traces`, `metrics`, `logs`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-        }
-    }
-}
-
-/// How a request's body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Protobuf.
-    Protobuf,
-    /// OTLP's JSON.
-    Json,
-}
+use tripline_otlp::wire::{Encoding, Signal};
 
 /// One accepted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +16,7 @@ pub struct Record {
     /// What it carries.
     pub signal: Signal,
     /// How its body is written.
-    pub format: Format,
+    pub encoding: Encoding,
     /// When it was received.
     pub received_at: Timestamp,
     /// Its body, decompressed.
@@ -64,19 +30,19 @@ const COVERED: usize = 9;
 /// No frame is longer; a length beyond it is damage.
 const MAX_LENGTH: usize = 1 << 30;
 
-const KINDS: [(Signal, Format); 6] = [
-    (Signal::Traces, Format::Protobuf),
-    (Signal::Traces, Format::Json),
-    (Signal::Metrics, Format::Protobuf),
-    (Signal::Metrics, Format::Json),
-    (Signal::Logs, Format::Protobuf),
-    (Signal::Logs, Format::Json),
+const KINDS: [(Signal, Encoding); 6] = [
+    (Signal::Traces, Encoding::Protobuf),
+    (Signal::Traces, Encoding::Json),
+    (Signal::Metrics, Encoding::Protobuf),
+    (Signal::Metrics, Encoding::Json),
+    (Signal::Logs, Encoding::Protobuf),
+    (Signal::Logs, Encoding::Json),
 ];
 
 /// The bytes before the body of `record`; none when the body is too long.
 pub(super) fn head(record: &Record) -> Option<[u8; HEAD]> {
     let length = record.body.len().checked_add(COVERED).filter(|length| *length <= MAX_LENGTH)?;
-    let kind = KINDS.iter().position(|kind| *kind == (record.signal, record.format))?;
+    let kind = KINDS.iter().position(|kind| *kind == (record.signal, record.encoding))?;
     let mut head = [0; HEAD];
     head[8..16].copy_from_slice(&record.received_at.as_nanos().to_le_bytes());
     head[16] = u8::try_from(kind).ok()?;
@@ -112,7 +78,7 @@ pub(super) fn read(input: &mut impl Read, rest: u64) -> io::Result<Frame> {
     input.read_exact(&mut head)?;
     let [l0, l1, l2, l3, c0, c1, c2, c3, t0, t1, t2, t3, t4, t5, t6, t7, kind] = head;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    let (Some(body_len), Some((signal, format))) = (length.checked_sub(COVERED), KINDS.get(usize::from(kind))) else {
+    let (Some(body_len), Some((signal, encoding))) = (length.checked_sub(COVERED), KINDS.get(usize::from(kind))) else {
         return Ok(Frame::Bad);
     };
     if length > MAX_LENGTH || body_len as u64 > rest - HEAD as u64 {
@@ -125,7 +91,7 @@ pub(super) fn read(input: &mut impl Read, rest: u64) -> io::Result<Frame> {
         return Ok(Frame::Bad);
     }
     let received_at = Timestamp::from_nanos(u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]));
-    Ok(Frame::Whole(Record { signal: *signal, format: *format, received_at, body: body.into() }))
+    Ok(Frame::Whole(Record { signal: *signal, encoding: *encoding, received_at, body: body.into() }))
 }
 
 #[cfg(test)]
@@ -144,8 +110,8 @@ mod tests {
         fn a_frame_reads_back_and_any_damage_is_noticed(
             kind in 0usize..6, at in any::<u64>(), body in prop::collection::vec(any::<u8>(), 0..300), place in any::<usize>(), bit in 0u8..8,
         ) {
-            let (signal, format) = KINDS[kind];
-            let record = Record { signal, format, received_at: Timestamp::from_nanos(at), body: body.into() };
+            let (signal, encoding) = KINDS[kind];
+            let record = Record { signal, encoding, received_at: Timestamp::from_nanos(at), body: body.into() };
             let mut bytes = bytes_of(&record);
             let length = bytes.len() as u64;
             match read(&mut &bytes[..], length).expect("no disk") {

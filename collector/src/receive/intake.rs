@@ -1,0 +1,145 @@
+//! From a body that was read to an acknowledgement: room first, then decoding, then the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tripline_otlp::wire::{Encoding, Signal};
+
+use super::budget::{Budget, Share};
+use super::commit::{Pending, Room};
+use super::compression::{self, Limit};
+use super::counters::Counters;
+use super::decode::{self, Decoded, Rejected};
+use super::{Reason, Refusal};
+use crate::batch::Batch;
+use crate::clock;
+use crate::config::{Compression, Limits};
+use crate::export::Exporters;
+use crate::journal::Record;
+
+/// Bodies from this size on are decoded on a thread for blocking work, so that small requests need not wait behind them.
+const LARGE_BODY: usize = 512 * 1024;
+
+/// Where requests go that were taken in.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// To the live graph.
+    pub live: mpsc::Sender<Arc<Batch>>,
+    /// To history.
+    pub history: mpsc::Sender<Arc<Batch>>,
+    /// To second endpoints.
+    pub exporters: Exporters,
+}
+
+/// Takes requests in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    outlets: Outlets,
+    queue: SyncSender<Pending>,
+    budget: Budget,
+    limits: Limits,
+    counters: Arc<Counters>,
+}
+
+/// A request as a transport read it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) signal: Signal,
+    pub(super) encoding: Encoding,
+    pub(super) compression: Compression,
+    pub(super) body: Bytes,
+    /// The largest body after decompression.
+    pub(super) limit: Limit,
+    /// What the body holds of the budget.
+    pub(super) share: Share,
+}
+
+impl Intake {
+    /// An intake whose requests are committed by whoever owns the other end of `queue`.
+    pub(super) fn new(outlets: Outlets, queue: SyncSender<Pending>, limits: Limits, counters: Arc<Counters>) -> Self {
+        Self { outlets, queue, budget: Budget::new(limits.in_flight_bytes), limits, counters }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.budget.share()
+    }
+
+    /// Takes a request in; returns when it is as safe as the configuration asks, with what was left out of it.
+    pub(super) async fn take(&self, request: Request) -> Result<Rejected, Refusal> {
+        let room = self.room().await?;
+        let (signal, encoding) = (request.signal, request.encoding);
+        let (decoded, body, share) = read(request).await?;
+        let rejected = decoded.rejected.clone();
+        self.counters.rejected_items.fetch_add(rejected.items, Relaxed);
+        let size = body.len();
+        let record = Record { signal, encoding, received_at: clock::now(), body };
+        if decoded.is_empty() {
+            // Nothing to keep: other people's metrics, say. They still go where everything goes.
+            self.outlets.exporters.offer(&record);
+        } else {
+            let (told, answer) = oneshot::channel();
+            self.queue.try_send(Pending { record, decoded, room, share, told }).map_err(|error| match error {
+                TrySendError::Full(_) => Refusal::new(Reason::BusyJournal, "the journal is behind; try again"),
+                TrySendError::Disconnected(_) => stopping(),
+            })?;
+            answer.await.unwrap_or_else(|_| Err(stopping()))?;
+        }
+        self.counters.count_request(signal, size);
+        Ok(rejected)
+    }
+
+    /// Room in the queues behind the journal, waited for a little, so that a burst slows its senders down before any of
+    /// them is refused.
+    async fn room(&self) -> Result<Room, Refusal> {
+        let wait = self.limits.queue_timeout;
+        let live = reserve(&self.outlets.live, wait, Reason::BusyLive, "the live graph is behind; try again").await?;
+        let history = reserve(&self.outlets.history, wait, Reason::BusyHistory, "history is behind; try again").await?;
+        Ok(Room { live, history })
+    }
+}
+
+async fn reserve<T>(
+    queue: &mpsc::Sender<T>,
+    wait: Duration,
+    reason: Reason,
+    message: &str,
+) -> Result<mpsc::OwnedPermit<T>, Refusal> {
+    match timeout(wait, queue.clone().reserve_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(stopping()),
+        Err(_) => Err(Refusal::new(reason, message)),
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(Reason::Stopping, "the collector is stopping; try again")
+}
+
+async fn read(request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
+    if request.body.len() < LARGE_BODY && request.compression == Compression::None {
+        return read_now(request);
+    }
+    match tokio::task::spawn_blocking(move || read_now(request)).await {
+        Ok(result) => result,
+        Err(_) => Err(stopping()),
+    }
+}
+
+fn read_now(mut request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
+    let body = compression::decompress(request.compression, request.body, request.limit, &mut request.share)?;
+    let decoded = decode::decode(request.signal, request.encoding, &body)?;
+    Ok((decoded, body, request.share))
+}

@@ -1,0 +1,7 @@
+//! Over real sockets: every row of the specification's tables, hostile bodies, repeats, overload, restarts.
+
+pub(crate) mod harness;
+mod hostile;
+mod overload;
+mod restart;
+mod statuses;
