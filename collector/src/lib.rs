@@ -4,10 +4,20 @@
 //! each [`batch::Batch`] goes to `live` (graph, pairing, incidents; one owner task), to `history` (Parquet) and to
 //! `export` (second endpoints). `http` answers from the view that `live` publishes and from `history`.
 
+pub mod alert;
+pub mod app;
+pub mod auth;
 pub mod batch;
 pub mod clock;
 pub mod config;
-pub mod journal;
+pub mod export;
 pub mod history;
+pub mod http;
+pub mod journal;
 pub mod live;
+pub mod metrics;
 pub mod pair;
+pub mod receive;
+pub mod self_telemetry;
+pub mod serve;
+pub mod tls;
