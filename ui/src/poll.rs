@@ -29,7 +29,7 @@ impl<T> Loaded<T> {
     }
 
     /// Whether the collector knows no such thing.
-    pub(crate) fn is_missing(&self) -> bool {
+    fn is_missing(&self) -> bool {
         matches!(self, Self::Failed(FetchError::NotFound { .. }))
     }
 }
@@ -37,8 +37,36 @@ impl<T> Loaded<T> {
 /// Follows the answer of `GET path()`; nothing is asked while there is no path.
 ///
 /// A new address forgets the old answer; a failure does not, since an old answer beats none. Answers that are
-/// overtaken by a newer question are dropped. What the collector does not know is not asked again.
+/// overtaken by a newer question are dropped.
 pub(crate) fn poll<T>(path: impl Fn() -> Option<String> + Send + Sync + 'static, every: Duration) -> RwSignal<Loaded<T>>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
+    follow(path, every, Absence::MayEnd)
+}
+
+/// As [`poll`], for what a collector has or has not as long as it runs: what is not there is not asked for again.
+pub(crate) fn poll_if_there<T>(path: &'static str, every: Duration) -> RwSignal<Loaded<T>>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
+    follow(move || Some(path.to_owned()), every, Absence::Final)
+}
+
+/// What it means that the collector knows no such thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    /// It may know it later.
+    MayEnd,
+    /// It never will.
+    Final,
+}
+
+fn follow<T>(
+    path: impl Fn() -> Option<String> + Send + Sync + 'static,
+    every: Duration,
+    absence: Absence,
+) -> RwSignal<Loaded<T>>
 where
     T: DeserializeOwned + Send + Sync + 'static,
 {
@@ -67,7 +95,7 @@ where
         ask();
     });
     let again = move || {
-        if !loaded.with_untracked(Loaded::is_missing) {
+        if absence == Absence::MayEnd || !loaded.with_untracked(Loaded::is_missing) {
             ask();
         }
     };

@@ -1,9 +1,13 @@
 //! What is said over the graph when there is nothing to draw, or when it is no longer live.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
+use tripline_api::ProxyList;
 
 use crate::app::store;
 use crate::icons::{self, Icon};
+use crate::poll::{Loaded, poll};
 use crate::watch::Link;
 use crate::{clock, time};
 
@@ -19,7 +23,8 @@ pub(crate) fn Notices() -> impl IntoView {
             (Link::Connecting, true) => {
                 view! { <div class="notice" role="status"><p>"Waiting for the collector…"</p></div> }.into_any()
             }
-            (Link::Lost { since }, empty) => view! { <Gone since empty /> }.into_any(),
+            (Link::Lost { .. }, true) => view! { <NeverSeen /> }.into_any(),
+            (Link::Lost { since }, false) => view! { <Gone since /> }.into_any(),
             (Link::Garbled { reason }, _) => view! {
                 <div class="notice strip" role="alert">
                     <p><strong>"This page and the collector are of different versions. "</strong>"Reload the page. "<small>{reason}</small></p>
@@ -30,18 +35,31 @@ pub(crate) fn Notices() -> impl IntoView {
     }
 }
 
-/// The collector is gone; `empty` when it never said anything.
+/// There is no stream and never was one: the collector is not there, or does not let us in and says how to.
 #[component]
-fn Gone(since: f64, empty: bool) -> impl IntoView {
-    let store = store();
-    let picture = match empty {
-        true => "Nothing was seen yet.".to_owned(),
-        false => format!("This is the picture of {}.", clock::of_ms(store.at.get_untracked())),
+fn NeverSeen() -> impl IntoView {
+    let asked = poll::<ProxyList>(|| Some("/api/v1/proxies".into()), Duration::from_secs(3));
+    let reason = move || match asked.get() {
+        Loaded::Failed(error) => format!("{error}."),
+        Loaded::Waiting | Loaded::Ready(_) => "The collector does not answer.".to_owned(),
     };
+    view! {
+        <div class="notice" role="alert">
+            <Icon d=icons::PLUG />
+            <h2>"No picture yet"</h2>
+            <p>{reason}</p>
+            <p class="hint">"Trying again by itself."</p>
+        </div>
+    }
+}
+
+/// The collector is gone, and the picture is as it was then.
+#[component]
+fn Gone(since: f64) -> impl IntoView {
+    let store = store();
+    let picture = format!("This is the picture of {}.", clock::of_ms(store.at.get_untracked()));
     let second = RwSignal::new(js_sys::Date::now());
-    if let Ok(handle) =
-        set_interval_with_handle(move || second.set(js_sys::Date::now()), std::time::Duration::from_secs(1))
-    {
+    if let Ok(handle) = set_interval_with_handle(move || second.set(js_sys::Date::now()), Duration::from_secs(1)) {
         on_cleanup(move || handle.clear());
     }
     view! {

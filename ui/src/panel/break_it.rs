@@ -9,7 +9,7 @@ use tripline_api::{DemoFault, DemoFaultKind, DemoFaultList, DemoFaultRequest};
 
 use crate::app::store;
 use crate::icons::{self, Icon};
-use crate::poll::poll;
+use crate::poll::poll_if_there;
 use crate::{fetch, format, time};
 
 const ADDRESS: &str = "/api/v1/demo/faults";
@@ -24,7 +24,7 @@ pub(crate) fn BreakIt(
     /// Node id.
     id: Arc<str>,
 ) -> impl IntoView {
-    let faults = poll::<DemoFaultList>(|| Some(ADDRESS.into()), EVERY);
+    let faults = poll_if_there::<DemoFaultList>(ADDRESS, EVERY);
     let id = StoredValue::new(id.to_string());
     let known = Memo::new(move |_| {
         faults

@@ -9,6 +9,7 @@ use super::edges::openness;
 use super::sorting::{Column, Key, Sorting, TableHead, headings, holds, sort};
 use crate::app::store;
 use crate::icons::BreakerBadge;
+use crate::nav::nav;
 use crate::panel::transition;
 use crate::poll::{Loaded, poll};
 use crate::store::Store;
@@ -33,7 +34,7 @@ const COLUMNS: &[Column<Breaker>] = &[
 #[component]
 pub(crate) fn BreakersPage() -> impl IntoView {
     let store = store();
-    let filter = RwSignal::new(String::new());
+    let filter = nav().filter;
     let sorting = RwSignal::new(Sorting { column: 0, descending: true });
     let loaded = poll::<BreakerList>(|| Some("/api/v1/breakers".into()), EVERY);
     let rows = Memo::new(move |_| {
@@ -49,7 +50,7 @@ pub(crate) fn BreakersPage() -> impl IntoView {
     };
     view! {
         <article class="page">
-            <TableHead title="Breakers" count=Memo::new(move |_| rows.with(Vec::len)) filter />
+            <TableHead title="Breakers" count=Memo::new(move |_| rows.with(Vec::len)) />
             <table class="table">
                 <thead>{head}</thead>
                 <tbody>{move || rows.with(|rows| rows.iter().map(|b| row(b, store)).collect_view())}</tbody>

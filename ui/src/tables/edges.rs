@@ -7,6 +7,7 @@ use super::services::severity;
 use super::sorting::{Column, Key, Sorting, TableHead, headings, holds, sort};
 use crate::app::store;
 use crate::icons::{BreakerBadge, HealthBadge};
+use crate::nav::nav;
 use crate::store::Store;
 use crate::{format, links};
 
@@ -37,13 +38,13 @@ pub(super) const fn openness(state: BreakerState) -> f64 {
 #[component]
 pub(crate) fn EdgesPage() -> impl IntoView {
     let store = store();
-    let filter = RwSignal::new(String::new());
+    let filter = nav().filter;
     let sorting = RwSignal::new(Sorting { column: 0, descending: false });
     let rows = Memo::new(move |_| rows(store, &filter.get(), sorting.get()));
     let head = move || rows.with(|rows| rows.first().map(|sample| headings(COLUMNS, sorting, sample)));
     view! {
         <article class="page">
-            <TableHead title="Edges" count=Memo::new(move |_| rows.with(Vec::len)) filter />
+            <TableHead title="Edges" count=Memo::new(move |_| rows.with(Vec::len)) />
             <table class="table">
                 <thead>{head}</thead>
                 <tbody>{move || rows.with(|rows| rows.iter().map(row).collect_view())}</tbody>

@@ -6,6 +6,7 @@ use tripline_api::{Health, Node};
 use super::sorting::{Column, Key, Sorting, TableHead, headings, holds, sort};
 use crate::app::store;
 use crate::icons::{self, HealthBadge, Icon};
+use crate::nav::nav;
 use crate::store::Store;
 use crate::{format, links};
 
@@ -34,13 +35,13 @@ pub(super) const fn severity(health: Health) -> f64 {
 #[component]
 pub(crate) fn ServicesPage() -> impl IntoView {
     let store = store();
-    let filter = RwSignal::new(String::new());
+    let filter = nav().filter;
     let sorting = RwSignal::new(Sorting { column: 0, descending: false });
     let rows = Memo::new(move |_| rows(store, &filter.get(), sorting.get()));
     let head = move || rows.with(|rows| rows.first().map(|sample| headings(COLUMNS, sorting, sample)));
     view! {
         <article class="page">
-            <TableHead title="Services" count=Memo::new(move |_| rows.with(Vec::len)) filter />
+            <TableHead title="Services" count=Memo::new(move |_| rows.with(Vec::len)) />
             <table class="table">
                 <thead>{head}</thead>
                 <tbody>

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use leptos::prelude::*;
 
+use crate::nav::nav;
+
 /// By which column, and which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sorting {
@@ -96,9 +98,8 @@ pub(crate) fn TableHead(
     title: &'static str,
     /// Rows that are shown.
     count: Memo<usize>,
-    /// What the rows must hold.
-    filter: RwSignal<String>,
 ) -> impl IntoView {
+    let nav = nav();
     view! {
         <header class="table-head">
             <h1>{title}<span class="tally">{count}</span></h1>
@@ -107,8 +108,8 @@ pub(crate) fn TableHead(
                 class="filter"
                 placeholder="Filter"
                 aria-label=format!("Filter {}", title.to_lowercase())
-                prop:value=filter
-                on:input=move |event| filter.set(event_target_value(&event))
+                prop:value=move || nav.filter.get()
+                on:input=move |event| nav.set_filter(&event_target_value(&event))
             />
         </header>
     }
