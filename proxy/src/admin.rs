@@ -129,7 +129,8 @@ impl Admin {
 
     fn breakers(&self) -> Response<Full<Bytes>> {
         let now = self.shared.clock.now();
-        let statuses = self.shared.targets.iter().flat_map(|target| target.statuses(now));
+        let targets = self.shared.all_targets();
+        let statuses = targets.iter().flat_map(|target| target.statuses(now));
         let breakers: Vec<_> = statuses.map(|status| breaker_json(&status, now)).collect();
         json(&json!({ "breakers": breakers }))
     }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tripline_mesh::{Listener, ListenerProtocol, NodeConfig};
+use tripline_mesh::{EgressFilter, Listener, ListenerProtocol, NodeConfig};
 use tripline_model::{BreakerTransition, Sidecar};
 
 use crate::admin::{self, Admin};
@@ -28,6 +28,7 @@ use crate::directory::Directory;
 use crate::drain::{self, Drain, DrainStart};
 use crate::events::{Dropped, Events};
 use crate::export::{self, Backlog};
+use crate::external::Externals;
 use crate::listen;
 use crate::report::Counting;
 use crate::settings::{Configuration, Settings};
@@ -166,6 +167,9 @@ impl Proxy {
         };
         let config = config_view::of(node, settings, &addresses);
         let (shared, transitions) = share(configuration, settings, app);
+        if let Some(externals) = &shared.externals {
+            externals.set_own(addresses.outbound);
+        }
         let carriers = halves.into_iter().enumerate().map(|(index, listeners)| {
             let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
             Carrier { worker, listeners }
@@ -317,6 +321,8 @@ fn share(
         client_header: headers::value(&node.service.to_string()),
         sidecar,
         directory,
+        externals: (node.egress == EgressFilter::AllowAll)
+            .then(|| Externals::new(targets.len(), workers, Arc::clone(&events))),
         targets,
         correlator: app.as_ref().map(|_| Correlator::new()),
         app,

@@ -62,7 +62,7 @@ async fn prune(worker: Arc<Worker>) {
     loop {
         tokio::time::sleep(PRUNE).await;
         let (now, idle) = (worker.shared.clock.now(), worker.shared.limits.pool_idle);
-        for endpoint in worker.shared.targets.iter().flat_map(|target| target.endpoints()) {
+        for endpoint in worker.shared.all_targets().iter().flat_map(|target| target.endpoints()) {
             endpoint.prune(worker.index, now, idle);
         }
         if let Some(app) = &worker.shared.app {

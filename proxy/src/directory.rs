@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::request::Parts;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tripline_mesh::{HttpRetryEvent, NodeConfig, RequestHead, RetryPolicy, Route, RouteMatch};
+use tripline_mesh::{
+    HttpRetryEvent, ListenerProtocol, NodeConfig, RequestHead, RetryPolicy, Route, RouteMatch, Timeouts,
+};
 
 use crate::target::Target;
 
@@ -20,6 +22,7 @@ pub(crate) struct Directory {
     /// Hosts of services of the mesh that are no backend of this node.
     elsewhere: FxHashSet<Box<str>>,
     known: Box<str>,
+    outside: PlannedRoute,
 }
 
 /// One service.
@@ -77,7 +80,12 @@ impl Directory {
         let known: Vec<&str> = services.iter().map(|service| &*service.host).collect();
         let known = if known.is_empty() { "none".into() } else { known.join(", ").into() };
         let elsewhere = mesh_hosts.filter(|host| !by_host.contains_key(host.as_str())).map(Into::into).collect();
-        Self { by_host, services, elsewhere, known }
+        Self { by_host, services, elsewhere, known, outside: PlannedRoute::outside() }
+    }
+
+    /// How hosts outside the mesh are called: App Mesh's default limits, no retries.
+    pub(crate) const fn outside(&self) -> &PlannedRoute {
+        &self.outside
     }
 
     /// The services there are, in words.
@@ -118,6 +126,19 @@ impl PlannedRoute {
             per_request: route.timeouts.per_request,
             idle: route.timeouts.idle,
             retry: route.retry.clone().filter(|retry| retry.max_retries > 0),
+        }
+    }
+
+    fn outside() -> Self {
+        let timeouts = Timeouts::default_for(ListenerProtocol::Http);
+        Self {
+            matches: RouteMatch::prefix("/"),
+            takes_all: true,
+            targets: Vec::new(),
+            weights: 0,
+            per_request: timeouts.per_request,
+            idle: timeouts.idle,
+            retry: None,
         }
     }
 
@@ -191,7 +212,7 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use tripline_mesh::{DiscoveryKind, EgressFilter, ListenerProtocol, OutboundService, Timeouts, WeightedTarget};
+    use tripline_mesh::{DiscoveryKind, EgressFilter, OutboundService, WeightedTarget};
     use tripline_model::ServiceName;
 
     use super::*;

@@ -29,6 +29,7 @@ mod app_side;
 mod directory;
 mod discover;
 mod endpoint;
+mod external;
 mod target;
 
 mod failure;

@@ -1,7 +1,8 @@
 //! The outbound half: from the application to the services it calls.
 //!
 //! A request names its service by Host, or by an absolute URI when the sidecar is used as `http_proxy`. Route, target and
-//! endpoint follow from the configuration; breaker, budget and timeouts decide whether and how often it may leave.
+//! endpoint follow from the configuration; breaker, budget and timeouts decide whether and how often it may leave. A
+//! host that is no service leaves the mesh, if the mesh allows that.
 //!
 //! **Retries** follow the route's policy and the target's budget, go to another endpoint if there is one, and wait a little
 //! longer each time (Envoy's 25 ms, doubling, with jitter). Bodies of known length up to 64 KiB are kept to be sent again;
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tripline_breaker::{Fault, LastError, Outcome};
 use tripline_mesh::RetryPolicy;
-use tripline_model::FailureOrigin;
+use tripline_model::{FailureOrigin, NodeKind};
 
 use crate::answer::{self, AnswerBody, Open};
 use crate::directory::{Lookup, PlannedRoute, retries_connection, retries_status};
@@ -54,25 +55,14 @@ pub(crate) async fn serve(
         Err((refusal, text)) => return refuse(worker, refusal, text.to_owned()),
     };
     let name = host.to_str().unwrap_or_default();
-    let directory = &worker.shared.directory;
-    let service = match directory.find(name) {
-        Lookup::Service(service) => service,
-        Lookup::NotABackend => {
-            let own = worker.shared.service();
-            let text = format!("\"{name}\" is no backend of {own}: add it to spec.backends of that virtual node");
-            return refuse(worker, Refusal::NotABackend, text);
-        }
-        Lookup::Unknown => {
-            let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
-            return refuse(worker, Refusal::UnknownHost, text);
-        }
-    };
-    let Some((route, target)) = service.route(&parts, name).and_then(|route| Some((route, route.target()?))) else {
-        let text = format!("no route of {} takes {} {}", service.host, parts.method, parts.uri.path());
-        return refuse(worker, Refusal::NoRoute, text);
+    let (route, target) = match find(worker, &parts, name).await {
+        Ok(found) => found,
+        Err((refusal, text)) => return refuse(worker, refusal, text),
     };
     headers::strip(&mut parts.headers);
-    parts.headers.insert(headers::CLIENT, worker.shared.client_header.clone());
+    if target.kind == NodeKind::Service {
+        parts.headers.insert(headers::CLIENT, worker.shared.client_header.clone());
+    }
     let context = TraceContext::enter(&mut parts.headers, worker.shared.sampler);
     let mut exchange = Exchange::outbound(worker, target.number, context, busy);
     if context.span.is_some() {
@@ -84,9 +74,42 @@ pub(crate) async fn serve(
     let deadline = route.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let body = match prepare_body(body, &parts, route, &mut exchange).await {
         Ok(body) => body,
-        Err(failure) => return fail(exchange, target, failure),
+        Err(failure) => return fail(exchange, &target, failure),
     };
-    Call { worker, target, route, deadline }.run(exchange, parts, body).await
+    Call { worker, target: &target, route, deadline }.run(exchange, parts, body).await
+}
+
+/// Where a request goes, or why nowhere.
+async fn find<'a>(
+    worker: &'a Worker,
+    parts: &Parts,
+    name: &str,
+) -> Result<(&'a PlannedRoute, Arc<Target>), (Refusal, String)> {
+    let directory = &worker.shared.directory;
+    match directory.find(name) {
+        Lookup::Service(service) => {
+            let route = service.route(parts, name);
+            route.and_then(|route| Some((route, Arc::clone(route.target()?)))).ok_or_else(|| {
+                let (method, path) = (&parts.method, parts.uri.path());
+                (Refusal::NoRoute, format!("no route of {} takes {method} {path}", service.host))
+            })
+        }
+        Lookup::NotABackend => {
+            let own = worker.shared.service();
+            let text = format!("\"{name}\" is no backend of {own}: add it to spec.backends of that virtual node");
+            Err((Refusal::NotABackend, text))
+        }
+        Lookup::Unknown => {
+            let Some(externals) = &worker.shared.externals else {
+                let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
+                return Err((Refusal::UnknownHost, text));
+            };
+            let external = externals.find(name);
+            let external = external.map_err(|why| (Refusal::UnknownHost, format!("\"{name}\" {}", why.text())))?;
+            external.resolve(worker.shared.clock).await;
+            Ok((directory.outside(), Arc::clone(&external.target)))
+        }
+    }
 }
 
 /// What stays the same over all attempts of a request.
@@ -147,7 +170,7 @@ impl Call<'_> {
         let now = self.worker.shared.clock.now();
         match sent {
             Ok((response, lease)) => {
-                let (end, outcome, mark) = judge(&response);
+                let (end, outcome, mark) = judge(&response, self.target.kind);
                 picked.ends(outcome, trace, now);
                 exchange.attempt_ends(end);
                 if let Some(mark) = mark {
@@ -190,6 +213,9 @@ impl Call<'_> {
             Attempted::None(failure) => return fail(exchange, self.target, failure),
         };
         headers::strip_hop_by_hop(response.headers_mut());
+        if self.target.kind != NodeKind::Service {
+            headers::strip_ours(response.headers_mut());
+        }
         if exchange.is_described() {
             exchange.span_end(SpanEnd {
                 status: response.status().as_u16(),
@@ -296,14 +322,17 @@ async fn prepare_body(
 }
 
 /// What an answer's head says about the attempt, to the edge, the breaker and whoever waits for the answer.
-fn judge(response: &Response<Incoming>) -> (AttemptEnd, Outcome, Option<Mark>) {
+fn judge(response: &Response<Incoming>, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
     let status = response.status().as_u16();
     let fault = |origin| Fault { origin, error: LastError::Status(status) };
     match status {
-        500.. => match response.headers().get(headers::BREAKER).and_then(Mark::read) {
-            Some(mark) => (AttemptEnd::Induced, Outcome::Failure(fault(FailureOrigin::Induced)), Some(mark)),
-            None => (AttemptEnd::Answered, Outcome::Failure(fault(FailureOrigin::Remote)), None),
-        },
+        // A mark is believed from members of the mesh only.
+        500.. => {
+            match response.headers().get(headers::BREAKER).filter(|_| from == NodeKind::Service).and_then(Mark::read) {
+                Some(mark) => (AttemptEnd::Induced, Outcome::Failure(fault(FailureOrigin::Induced)), Some(mark)),
+                None => (AttemptEnd::Answered, Outcome::Failure(fault(FailureOrigin::Remote)), None),
+            }
+        }
         429 => (AttemptEnd::Success, Outcome::Soft(fault(FailureOrigin::Remote)), None),
         _ => (AttemptEnd::Success, Outcome::Success, None),
     }

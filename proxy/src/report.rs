@@ -12,6 +12,7 @@ use tripline_model::{
 };
 
 use crate::tally::{Refusal, Tally};
+use crate::target::Target;
 use crate::worker::{Shared, Worker};
 
 /// Everything counted since the start.
@@ -49,14 +50,15 @@ impl Counting {
         let now = self.shared.clock.now();
         let (start, length) = (self.window_start, now.since(self.window_start));
         self.window_start = now;
-        let breakers: Vec<BreakerStatus> = self.shared.targets.iter().flat_map(|target| target.statuses(now)).collect();
+        let targets = self.shared.all_targets();
+        let breakers: Vec<BreakerStatus> = targets.iter().flat_map(|target| target.statuses(now)).collect();
         let mut totals = Totals::clone(&self.totals.borrow());
-        let window = self.take(&mut totals);
+        let window = self.take(&targets, &mut totals);
         totals.reports += 1;
         totals.breakers.clone_from(&breakers);
         let edges = window.into_iter().map(|((key, reporter), tally)| EdgeWindow {
             client_kind: if key.client == ServiceName::user() { NodeKind::User } else { NodeKind::Service },
-            server_kind: NodeKind::Service,
+            server_kind: targets.iter().find(|t| t.server == key.server).map_or(NodeKind::Service, |t| t.kind),
             key,
             reporter,
             start,
@@ -79,7 +81,7 @@ impl Counting {
         report
     }
 
-    fn take(&self, totals: &mut Totals) -> BTreeMap<(EdgeKey, Reporter), Tally> {
+    fn take(&self, targets: &[Arc<Target>], totals: &mut Totals) -> BTreeMap<(EdgeKey, Reporter), Tally> {
         let own = self.shared.service();
         let mut window: BTreeMap<(EdgeKey, Reporter), Tally> = BTreeMap::new();
         for worker in &self.workers {
@@ -88,7 +90,7 @@ impl Counting {
                 *sum += part;
             }
             for (number, tally) in taken.outbound {
-                if let Some(target) = self.shared.targets.get(number) {
+                if let Some(target) = targets.get(number) {
                     let edge = (edge(own, &target.server), Reporter::Client);
                     window.entry(edge).or_default().merge(&tally);
                 }

@@ -20,7 +20,7 @@ use tripline_breaker::{
     RetryBudget, Sample, TripLeave,
 };
 use tripline_mesh::{DiscoveryKind, OutlierDetection, WeightedTarget};
-use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, ServiceName, Timestamp, TraceId};
+use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, NodeKind, ServiceName, Timestamp, TraceId};
 
 use crate::endpoint::{Endpoint, Load};
 use crate::events::Events;
@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) number: usize,
     /// Who it is.
     pub(crate) server: ServiceName,
+    /// What its node stands for.
+    pub(crate) kind: NodeKind,
     /// Host name or address it is found by.
     pub(crate) hostname: Box<str>,
     /// How the addresses behind the name are to be taken.
@@ -110,6 +112,7 @@ impl Target {
         Self {
             number,
             server: target.node.clone(),
+            kind: NodeKind::Service,
             hostname: target.hostname.as_str().into(),
             discovery: target.discovery,
             port: target.port,
@@ -126,6 +129,12 @@ impl Target {
                 random: rand::random(),
             }),
         }
+    }
+
+    /// Says what its node stands for.
+    #[must_use]
+    pub(crate) fn of_kind(self, kind: NodeKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Takes the endpoints to be exactly these; those that stay keep their breakers and connections.

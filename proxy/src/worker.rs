@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::correlate::Correlator;
 use crate::directory::Directory;
 use crate::events::{Dropped, Events};
+use crate::external::Externals;
 use crate::guarded_io::Silence;
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     /// Every service that is called, by number.
     pub(crate) targets: Vec<Arc<Target>>,
+    /// Hosts outside the mesh, when they may be called.
+    pub(crate) externals: Option<Externals>,
     /// The local application; none for a pure client.
     pub(crate) app: Option<AppSide>,
     /// Joins the halves; without an inbound half there is nothing to join.
@@ -57,6 +60,14 @@ impl Shared {
     /// The service this sidecar stands beside.
     pub(crate) const fn service(&self) -> &ServiceName {
         &self.sidecar.service
+    }
+
+    /// Every target there is now.
+    pub(crate) fn all_targets(&self) -> Vec<Arc<Target>> {
+        let mut all = self.targets.clone();
+        all.extend(self.externals.iter().flat_map(Externals::targets));
+        all.sort_by_key(|target| target.number);
+        all
     }
 }
 

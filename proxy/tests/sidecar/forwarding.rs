@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tripline_model::Reporter;
+use tripline_model::{NodeKind, Reporter};
 
 use crate::harness::{App, Collector, Connection, Node, Reply, Running, call, dead_port, get, mesh};
 
@@ -61,6 +61,28 @@ fn what_cannot_be_called_says_why() {
     assert_eq!((forbidden.status, forbidden.header("x-tripline-error")), (403, Some("not_a_backend")));
     assert!(forbidden.body.contains("spec.backends"), "{}", forbidden.body);
     assert!(app.seen().is_empty());
+}
+
+#[test]
+fn hosts_outside_the_mesh_are_called_where_the_mesh_allows_it() {
+    let mark = "shop/a>shop/b@10.0.0.1:80;failure_ratio;remote;1";
+    let (collector, app) = (
+        Collector::start(),
+        App::start(move |_| Reply { headers: vec![("x-tripline-breaker", mark.to_owned())], ..Reply::of(503) }),
+    );
+    let open = "namespaceSelector: {}, egressFilter: { type: ALLOW_ALL }";
+    let mesh = mesh(&[Node { name: "web", ..Node::default() }]).replace("namespaceSelector: {}", open);
+    let client = Running::client(&mesh, "shop/web", &collector);
+    let answer = get(client.outbound(), &app.address.to_string(), "/", "");
+    assert_eq!((answer.status, answer.header("x-tripline-breaker")), (503, None));
+    assert_eq!(app.seen()[0].header("x-tripline-client"), None, "nothing of ours leaves the mesh");
+    let counts = collector.edge_with("shop/web>127.0.0.1:http", Reporter::Client, 1);
+    assert_eq!((counts.answered_failures, counts.induced), (1, 0), "a stranger's mark is not believed");
+    let kinds: Vec<NodeKind> =
+        collector.look(|kept| kept.reports.iter().flat_map(|r| &r.edges).map(|edge| edge.server_kind).collect());
+    assert_eq!(kinds, [NodeKind::External]);
+    let itself = get(client.outbound(), &client.outbound().to_string(), "/", "");
+    assert!(itself.status == 404 && itself.body.contains("this proxy itself"), "{itself:?}");
 }
 
 #[test]
