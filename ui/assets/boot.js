@@ -6,12 +6,11 @@ try {
   document.documentElement.dataset.theme = "auto";
 }
 
-const { default: init } = await import("/tripline.js");
+const booting = document.getElementById("booting");
 try {
+  const { default: init } = await import("/tripline.js");
   await init({ module_or_path: "/tripline_bg.wasm" });
+  booting.remove();
 } catch (error) {
-  const notice = document.createElement("p");
-  notice.className = "notice";
-  notice.textContent = `Tripline's page could not start: ${error}. Reload it; if that does not help, use a newer browser.`;
-  document.body.append(notice);
+  booting.textContent = `Tripline's page could not start: ${error}. Reload it; if that does not help, use a newer browser.`;
 }

@@ -16,6 +16,7 @@ use crate::graph::picture::Picture;
 use crate::header::Header;
 use crate::help::Help;
 use crate::incidents::detail::IncidentPage;
+use crate::incidents::headline;
 use crate::incidents::list::IncidentsPage;
 use crate::keys::{self, Action, Press};
 use crate::nav::Nav;
@@ -90,6 +91,9 @@ fn Shell() -> impl IntoView {
         }
     });
     on_cleanup(move || listener.remove());
+    let store = store();
+    let title = Memo::new(move |_| headline::tab(&store.open_incidents()));
+    Effect::new(move |_| document().set_title(&title.get()));
     view! {
         <a class="skip" href="#main">"Skip to content"</a>
         <Header />

@@ -21,6 +21,15 @@ pub(crate) fn headline(incident: &Incident) -> String {
     }
 }
 
+/// The browser tab's title: what is wrong, for whoever looks at something else.
+pub(crate) fn tab(open: &[Incident]) -> String {
+    match open {
+        [] => "Tripline".to_owned(),
+        [one] => format!("{} · Tripline", headline(one)),
+        [first, ..] => format!("({}) {} · Tripline", open.len(), headline(first)),
+    }
+}
+
 /// The best candidate, or the tied ones: `payments-db`, `payments-db or pricing`.
 pub(crate) fn origins(incident: &Incident) -> Option<String> {
     let best = incident.suspected_origins.first()?;
@@ -99,6 +108,14 @@ mod tests {
         }
         one.blast_radius.services.clear();
         assert_eq!(headline(&one), "payments-db became slow; nobody else is affected");
+    }
+
+    #[test]
+    fn the_tab_tells_how_many() {
+        let one = incident(&[("shop/db", 0.9)], &[]);
+        assert_eq!(tab(&[]), "Tripline");
+        assert_eq!(tab(std::slice::from_ref(&one)), "db started failing; 1 service affected · Tripline");
+        assert_eq!(tab(&[one.clone(), one]), "(2) db started failing; 1 service affected · Tripline");
     }
 
     #[test]
