@@ -205,7 +205,7 @@ impl Proxy {
             let counting = Arc::new(tokio::sync::Mutex::new(counting));
             let backlog = Arc::new(Backlog::default());
             let mut tasks = JoinSet::new();
-            discover::keep_resolving(discover::take_literals(&shared.targets, shared.clock), shared.clock, &mut tasks);
+            discover::keep_resolving(discover::names(&shared.targets), shared.clock, &mut tasks);
             tasks.spawn(export::count(Arc::clone(&counting), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_reports(link.clone(), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_transitions(link.clone(), parts.transitions, Arc::clone(&shared)));

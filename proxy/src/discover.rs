@@ -20,14 +20,20 @@ use crate::target::Target;
 /// Shortest and longest time between two look-ups of a name.
 const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Gives every target with a literal address its endpoint and tells the names that must be resolved.
-pub(crate) fn take_literals(targets: &[Arc<Target>], clock: Clock) -> BTreeMap<Box<str>, Vec<Arc<Target>>> {
-    let mut names: BTreeMap<Box<str>, Vec<Arc<Target>>> = BTreeMap::new();
+/// Gives every target with a literal address its endpoint.
+pub(crate) fn take_literals(targets: &[Arc<Target>], clock: Clock) {
     for target in targets {
-        match target.hostname.parse::<IpAddr>() {
-            Ok(address) => give(target, &[address], clock),
-            Err(_) => names.entry(target.hostname.clone()).or_default().push(Arc::clone(target)),
+        if let Ok(address) = target.hostname.parse::<IpAddr>() {
+            give(target, &[address], clock);
         }
+    }
+}
+
+/// The names that must be resolved, each with the targets it stands for.
+pub(crate) fn names(targets: &[Arc<Target>]) -> BTreeMap<Box<str>, Vec<Arc<Target>>> {
+    let mut names: BTreeMap<Box<str>, Vec<Arc<Target>>> = BTreeMap::new();
+    for target in targets.iter().filter(|target| target.hostname.parse::<IpAddr>().is_err()) {
+        names.entry(target.hostname.clone()).or_default().push(Arc::clone(target));
     }
     names
 }
