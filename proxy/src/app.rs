@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,11 +218,7 @@ impl Proxy {
                 Ok(listener) => drop(tasks.spawn(admin::serve(shows, listener))),
                 Err(error) => tracing::error!(%error, "no admin port"),
             }
-            let mut asked = drain.clone();
-            tokio::select! {
-                () = stop => start.begin(),
-                () = asked.begun() => {}
-            }
+            until_asked(stop, drain, &start, &mut tasks).await;
             tracing::info!("draining: no new connections, finishing requests under way");
             for worker in ended {
                 // A worker that panicked has dropped its end; its counts are still in its shard.
@@ -231,6 +228,18 @@ impl Proxy {
         });
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Waits until the sidecar is to stop. A task that ends before is a defect; traffic goes on without it.
+async fn until_asked(stop: impl Future<Output = ()>, mut drain: Drain, start: &DrainStart, tasks: &mut JoinSet<()>) {
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return start.begin(),
+            () = drain.begun() => return,
+            Some(ended) = tasks.join_next() => tracing::error!(?ended, "a task of the sidecar has ended; restart it"),
+        }
     }
 }
 
