@@ -72,6 +72,11 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap) {
+    // What nearly every `Connection` says names no field that is not removed anyway.
+    let plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive" | b"Close");
+    if headers.get_all(CONNECTION).iter().all(plain) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
