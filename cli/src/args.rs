@@ -73,11 +73,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// What is logged when nobody says otherwise.
-    pub(crate) const fn default_log(&self) -> &'static str {
+    /// What is logged when nobody says otherwise; none for a command that starts logging itself.
+    pub(crate) const fn default_log(&self) -> Option<&'static str> {
         match self {
-            Self::Collector(_) | Self::DemoService(_) => "info",
-            _ => "warn",
+            Self::Collector(_) => None,
+            Self::DemoService(_) => Some("info"),
+            _ => Some("warn"),
         }
     }
 }

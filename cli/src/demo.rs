@@ -19,6 +19,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tripline_demo::fault::FaultPlan;
 use tripline_demo::load::{self, Arrivals, LoadReport};
 
 use crate::args::{ApiArguments, DemoArguments};
@@ -27,7 +28,7 @@ use crate::collector::Running;
 use crate::exit::Outcome;
 use crate::signals::EndSignal;
 use crate::style;
-pub(crate) use control::Control;
+use control::Control;
 use crew::Crew;
 use faults::Effect;
 use setting::Setting;
@@ -44,42 +45,23 @@ const LAST_REPORT: Duration = Duration::from_millis(1200);
 
 /// Runs the demo until a signal, or until its time is over.
 pub(crate) async fn run(arguments: DemoArguments, api: ApiArguments) -> Outcome {
-    let mut end = EndSignal::listen()?;
+    let end = EndSignal::listen()?;
     let setting = Setting::prepare(&arguments)?;
     let (control, by_hand) = Control::new();
     // With a collector of its own, the demo asks that one, wherever the arguments point.
-    let api = match arguments.report_to {
-        None => ApiArguments { collector: format!("http://{}", setting.listen.http), token: None },
-        Some(_) => api,
-    };
-    let collector = match arguments.report_to {
+    let (collector, api) = match arguments.report_to {
+        Some(_) => (None, api),
         None => {
-            Some(Running::start_for_demo(&setting.listen, setting.collector_data(), &arguments, control.clone()).await?)
+            let (listen, data) = (setting.listen, setting.collector_data());
+            let running = Running::start_for_demo(listen, data, &arguments, control.clone()).await?;
+            (Some(running), ApiArguments { collector: format!("http://{}", listen.http), token: None })
         }
-        Some(_) => None,
     };
+    let status = Status::new(Client::new(&api)?, arguments.headless);
     style::tell(format_args!("starting 12 services and 12 sidecars"));
-    let mut crew = Crew::start(&setting.ports, &setting)?;
-    let ready = tokio::select! {
-        ready = crew.ready() => ready,
-        () = end.received() => Err(anyhow!("ended before it was ready")),
-    };
-    let played = match ready {
-        Ok(()) => {
-            style::answer(&overview::opening(&setting, &crew, &arguments, style::colours_on_stdout()))?;
-            let status = Status::new(Client::new(&api)?, arguments.headless);
-            let load = Load::start(&arguments, &setting);
-            let (mut book, now) = control.book();
-            book.script(&arguments.faults, now);
-            drop(book);
-            let cues = Cues { seconds: arguments.seconds, by_hand, end };
-            play(Stage { crew, control, status }, load, cues, collector.as_ref()).await
-        }
-        Err(error) => {
-            crew.end().await;
-            Err(error)
-        }
-    };
+    let stage = Stage { crew: Crew::start(&setting.ports, &setting)?, control, status };
+    let cues = Cues { seconds: arguments.seconds, by_hand, end };
+    let played = play(stage, cues, (&arguments, &setting), collector.as_ref()).await;
     if let Some(collector) = collector {
         collector.end().await?;
     }
@@ -96,8 +78,24 @@ struct Cues {
     end: EndSignal,
 }
 
-/// Everything is up: plays until the end, then takes the load and the processes away.
-async fn play(mut stage: Stage, load: Load, cues: Cues, collector: Option<&Running>) -> Result<()> {
+/// Waits until everyone is ready, plays until the end, and takes load and processes away, whatever happened.
+async fn play(
+    mut stage: Stage,
+    mut cues: Cues,
+    (arguments, setting): (&DemoArguments, &Setting),
+    collector: Option<&Running>,
+) -> Result<()> {
+    let ready = tokio::select! {
+        ready = stage.crew.ready() => ready,
+        () = cues.end.received() => Err(anyhow!("ended before it was ready")),
+    };
+    let opening = overview::opening(setting, &stage.crew, arguments, style::colours_on_stdout());
+    if let Err(error) = ready.and_then(|()| Ok(style::answer(&opening)?)) {
+        stage.crew.end().await;
+        return Err(error);
+    }
+    stage.begin(&arguments.faults);
+    let load = Load::start(arguments, setting);
     let played = stage.run(cues, &load.reports, collector).await;
     stage.status.end();
     let report = load.end().await;
@@ -119,6 +117,14 @@ struct Stage {
 }
 
 impl Stage {
+    /// From now on the time of scripts and status lines counts.
+    fn begin(&mut self, scripted: &[FaultPlan]) {
+        let (mut book, now) = self.control.book();
+        book.script(scripted, now);
+        drop(book);
+        self.status.begin();
+    }
+
     async fn run(&mut self, cues: Cues, load: &watch::Receiver<LoadReport>, collector: Option<&Running>) -> Result<()> {
         let Cues { seconds, mut by_hand, mut end } = cues;
         let mut tend = interval(TEND_EVERY);

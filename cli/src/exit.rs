@@ -1,5 +1,6 @@
 //! How a command ends: the exit codes that scripts rely on, and how a failure is told.
 
+use std::io;
 use std::process::ExitCode;
 
 use crate::style;
@@ -32,7 +33,14 @@ impl Failure {
 
     /// Tells it on stderr, with its whole chain of causes.
     pub(crate) fn print(&self) {
-        style::tell(format_args!("{} {:#}", style::red("error:"), self.error));
+        if !self.is_closed_pipe() {
+            style::tell(format_args!("{} {:#}", style::red("error:"), self.error));
+        }
+    }
+
+    /// Whoever read the answer has seen enough, as in `tripline logs | head`: no failure at all.
+    fn is_closed_pipe(&self) -> bool {
+        self.error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -44,5 +52,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// The exit code of an outcome.
 pub(crate) fn code(outcome: &Outcome) -> ExitCode {
-    outcome.as_ref().map_or_else(|failure| ExitCode::from(failure.code), |()| ExitCode::SUCCESS)
+    match outcome {
+        Err(failure) if !failure.is_closed_pipe() => ExitCode::from(failure.code),
+        _ => ExitCode::SUCCESS,
+    }
 }

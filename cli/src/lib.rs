@@ -29,7 +29,6 @@ use exit::{Failure, Outcome};
 /// Runs one command and says how it ended.
 #[must_use]
 pub fn main(arguments: Arguments) -> ExitCode {
-    logging::start(&arguments.log, arguments.command.default_log());
     let outcome = run(arguments);
     if let Err(failure) = &outcome {
         failure.print();
@@ -38,12 +37,16 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome {
-    let Arguments { command, api, .. } = arguments;
+    let Arguments { command, api, log } = arguments;
+    // The collector starts logging itself: what it logs to is part of its configuration.
+    if let Some(default) = command.default_log() {
+        logging::start(&log, default);
+    }
     let runtime = runtime(&command)?;
     runtime.block_on(async move {
         match command {
             Command::Demo(demo) => demo::run(*demo, api).await,
-            Command::Collector(collector) => collector::run(collector).await,
+            Command::Collector(collector) => collector::run(collector, &log).await,
             Command::DemoService(service) => demo_service::run(service).await,
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
             Command::Graph(graph) => graph::run(graph, &api).await,

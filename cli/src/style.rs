@@ -72,13 +72,12 @@ pub(crate) fn tell(line: fmt::Arguments<'_>) {
 
 /// Writes to stdout and flushes.
 ///
-/// A reader that has closed the pipe (`tripline logs | head`) ends the program quietly, as with any other command.
+/// # Errors
+/// Among others when the reader has closed the pipe (`tripline logs | head`), which ends the program quietly.
 pub(crate) fn answer(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written,
-    }
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// `text` without control characters, each replaced by `?`.

@@ -26,10 +26,10 @@ pub use hold::HoldError;
 use crate::auth::Token;
 use crate::config::{Config, Durability};
 use crate::export::Exporters;
-use crate::history::{self, History};
+use crate::history;
 use crate::http::{Assets, DemoControl, MeshStore};
 use crate::journal::{self, Journal};
-use crate::live::{self, Live};
+use crate::live;
 use crate::receive::{self, Committer, Intake, Outlets, Store};
 use crate::serve::{self, Listener, Speaks};
 use crate::{alert, http, metrics, tls};
@@ -156,7 +156,7 @@ pub async fn run(
         mesh,
         demo: extras.demo,
         assets: extras.assets,
-        token: config.token.clone(),
+        token: config.token.clone().map(Token::new),
         checks: vec![sources::journal_check(&history)],
         limits: http::Limits::default(),
         shutdown: shutdown.clone(),
@@ -279,3 +279,6 @@ impl Listeners {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

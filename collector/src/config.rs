@@ -152,7 +152,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
-            queue_timeout: Duration::from_secs(1),
+            queue_timeout: Duration::from_secs(5),
             journal_bytes: 8 << 30,
         }
     }

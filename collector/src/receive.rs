@@ -4,7 +4,7 @@
 //! 1. [`http`] or [`grpc`] reads the request line and headers, asks for the token, and finds out what is sent and how.
 //! 2. The body is read within a time and a size; its bytes count against one budget for all requests ([`budget`]), taken
 //!    before they are read. That is what keeps the collector small under ten times the load it can carry.
-//! 3. [`intake`] takes room in the queues of the live graph and of history. Whoever finds none for a second is refused, to
+//! 3. [`intake`] takes room in the queues of the live graph and of history. Whoever finds none for five seconds is refused, to
 //!    try again; nothing is taken in that could not be passed on.
 //! 4. [`compression`] decompresses, never beyond the limit, and [`decode`] reads the OTLP message.
 //! 5. [`commit`], one thread that owns the journal, writes the request, syncs, takes repeats out ([`repeats`]), hands the

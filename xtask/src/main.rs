@@ -87,3 +87,22 @@ fn run(task: Task) -> Result<()> {
         Task::Ui { force } => ui::ui(&places, if force { ui::Freshness::Rebuild } else { ui::Freshness::Keep }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_after_demo_and_test_are_passed_on_as_they_are() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.task);
+        let fault = "--fault payments-db:errors:20s:40s";
+        assert!(
+            matches!(parse(&format!("xtask demo {fault}")), Ok(Task::Demo { arguments }) if arguments.join(" ") == fault)
+        );
+        assert!(
+            matches!(parse("xtask test tidy -- --nocapture"), Ok(Task::Test { arguments }) if arguments.len() == 3)
+        );
+        assert!(matches!(parse("xtask build --release"), Ok(Task::Build { release: true })));
+        assert!(parse("xtask bench everything").is_err());
+    }
+}

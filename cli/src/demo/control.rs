@@ -23,7 +23,7 @@ const QUEUE: usize = 16;
 
 /// The hold on the demo's faults. Cheap to clone; all clones hold the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Control {
+pub(super) struct Control {
     book: Arc<Mutex<FaultBook>>,
     effects: mpsc::Sender<Vec<Effect>>,
     began: Instant,

@@ -19,6 +19,7 @@ const CLEAR_LINE: &str = "\r\x1b[K";
 pub(super) struct Status {
     client: Client,
     live: bool,
+    coloured: bool,
     began: Instant,
     before: (Instant, LoadReport),
     known: BTreeMap<String, (Phase, Option<String>)>,
@@ -30,7 +31,21 @@ impl Status {
     pub(super) fn new(client: Client, headless: bool) -> Self {
         let now = Instant::now();
         let live = !headless && io::stderr().is_terminal();
-        Self { client, live, began: now, before: (now, LoadReport::default()), known: BTreeMap::new(), open: None }
+        Self {
+            client,
+            live,
+            coloured: live && style::colours_on(true),
+            began: now,
+            before: (now, LoadReport::default()),
+            known: BTreeMap::new(),
+            open: None,
+        }
+    }
+
+    /// The time of all lines counts from now.
+    pub(super) fn begin(&mut self) {
+        self.began = Instant::now();
+        self.before.0 = self.began;
     }
 
     /// Asks for incidents and brings the terminal up to date.
@@ -46,9 +61,8 @@ impl Status {
         }
         if self.live {
             let line = self.line(load, faults);
-            let shown = if style::colours_on(true) { line } else { line.replace(['\x1b'], "") };
             let mut err = io::stderr().lock();
-            let _ = write!(err, "{CLEAR_LINE}{shown}").and_then(|()| err.flush());
+            let _ = write!(err, "{CLEAR_LINE}{line}").and_then(|()| err.flush());
         }
         self.before = (Instant::now(), load.clone());
     }
@@ -100,9 +114,10 @@ impl Status {
         } else {
             Tone::Good
         };
-        let errors = tone.paint(&format!("{share:.1} % failed"));
+        let paint = |tone: Tone, text: &str| if self.coloured { tone.paint(text) } else { text.to_owned() };
+        let errors = paint(tone, &format!("{share:.1} % failed"));
         let incident = match &self.open {
-            Some(open) => Tone::Bad.paint(open),
+            Some(open) => paint(Tone::Bad, open),
             None => "no incident".to_owned(),
         };
         let fault = if faults.is_empty() { String::new() } else { format!("  |  fault: {}", faults.join("; ")) };
@@ -155,6 +170,7 @@ mod tests {
     async fn the_live_line_counts_since_the_last_one() {
         let api = ApiArguments { collector: "http://127.0.0.1:1".to_owned(), token: None };
         let mut status = Status::new(Client::new(&api).expect("a client"), true);
+        status.coloured = true;
         status.before.1 = LoadReport { sent: 100, succeeded: 100, ..LoadReport::default() };
         tokio::time::advance(Duration::from_secs(2)).await;
         let now = LoadReport { sent: 500, succeeded: 400, failed: 100, ..LoadReport::default() };

@@ -265,6 +265,21 @@ mod tests {
         assert!(!format!("{config:?}").contains("s3cret"), "a secret was printed");
     }
 
+    /// The example names every key, and but for what has no default says what holds anyway.
+    #[test]
+    fn the_documented_example_is_valid_and_tells_the_defaults() {
+        let page = include_str!("../../../docs/configuration.md");
+        let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml")).expect("an example");
+        let told = read(example).expect("valid");
+        let Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, .. } = Config::default();
+        let defaults =
+            Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, ..told.clone() };
+        assert_eq!(told, defaults);
+        let no_defaults = (told.export.len(), told.alert.webhooks.len(), told.alert.alertmanagers.len());
+        assert_eq!(no_defaults, (1, 1, 1));
+        assert!(told.token.is_some() && told.tls.is_some() && told.self_telemetry.is_some());
+    }
+
     #[test]
     fn every_problem_is_told_at_once_with_its_place() {
         let problems = read(

@@ -14,6 +14,8 @@ use crate::live::{Live, View};
 pub async fn follow(history: History, live: Live) {
     let mut windows = live.windows.subscribe();
     let mut views = live.views.clone();
+    // The live task ends when nobody holds it any more; this task only listens.
+    drop(live);
     let mut known: BTreeMap<String, Arc<api::Incident>> = BTreeMap::new();
     loop {
         let inputs = tokio::select! {

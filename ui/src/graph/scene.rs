@@ -19,8 +19,10 @@ const COLUMN: f64 = 272.0;
 const ROW: f64 = 126.0;
 /// The same where height is scarcer than width.
 const ROW_TIGHT: f64 = 96.0;
-/// Height over width above which it is.
+/// Height over width above which it is; the width that is free then goes to the edges between columns,
 const FLAT: f64 = 0.62;
+/// at most so many times what a column needs.
+const AIRY: f64 = 2.4;
 /// Nodes whose middles are at most this far apart from left to right stand in one column.
 const SAME_COLUMN: f64 = 40.0;
 
@@ -129,13 +131,15 @@ pub(crate) const fn size(kind: NodeKind) -> (f64, f64) {
 }
 
 fn place(nodes: &[SketchNode]) -> BTreeMap<String, Rect> {
-    let stretch_x = stretch(nodes.iter().map(|n| n.position.x).collect(), SAME_COLUMN, COLUMN);
     let mut columns: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for node in nodes {
         columns.entry((node.position.x / SAME_COLUMN).round() as i64).or_default().push(node.position.y);
     }
     let tallest = columns.values().map(Vec::len).max().unwrap_or(0) as f64 * ROW;
-    let row = if tallest > columns.len() as f64 * COLUMN * FLAT { ROW_TIGHT } else { ROW };
+    let steepness = tallest / (columns.len() as f64 * COLUMN * FLAT);
+    let row = if steepness > 1.0 { ROW_TIGHT } else { ROW };
+    let column = COLUMN * steepness.clamp(1.0, AIRY);
+    let stretch_x = stretch(nodes.iter().map(|n| n.position.x).collect(), SAME_COLUMN, column);
     let stretch_y = columns.into_values().map(|ys| stretch(ys, 1.0, row)).fold(1.0, f64::max);
     nodes
         .iter()
