@@ -11,6 +11,7 @@
 
 mod edges;
 mod encode;
+mod notices;
 mod requests;
 mod sample;
 mod sources;
@@ -29,6 +30,7 @@ use crate::live::Live;
 pub use sample::{Kind, Sample};
 pub use sources::{alerts, history};
 
+use notices::Notices;
 use requests::Requests;
 use totals::Totals;
 
@@ -50,18 +52,24 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Everything that is exported, and the task that adds up the finished windows; it ends with the live task.
+/// Everything that is exported, and the task that adds up finished windows and notifications; it ends with the live task.
 pub fn prepare(live: &Live, sources: Vec<Source>) -> (Metrics, impl Future<Output = ()> + Send + 'static) {
     let (totals, summed) = watch::channel(Arc::new(Totals::default()));
     let requests = Arc::new(Requests::default());
-    let counted = Arc::clone(&requests);
+    let notices = Arc::new(Notices::default());
+    let (answered, noticed) = (Arc::clone(&requests), Arc::clone(&notices));
     let mut sources = sources;
-    sources.push(Box::new(move || counted.samples()));
+    sources.push(Box::new(move || answered.samples()));
+    sources.push(Box::new(move || noticed.samples()));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(edges::Edges(summed)));
     registry.register_collector(Box::new(view::Views(live.views.clone())));
     registry.register_collector(Box::new(sources::Sources(sources)));
-    let task = totals::add_up(totals, live.windows.subscribe());
+    let sums = totals::add_up(totals, live.windows.subscribe());
+    let counts = notices::count(notices, live.notifications.subscribe());
+    let task = async move {
+        tokio::join!(sums, counts);
+    };
     (Metrics(Arc::new(Inner { registry, requests })), task)
 }
 

@@ -109,6 +109,8 @@ pub struct Evaluation {
     pub changed: Vec<Incident>,
     /// What is worth telling people, with the id of the incident; in order.
     pub notices: Vec<(Notice, String)>,
+    /// Ids of incidents that went into another one and are no more.
+    pub merged: Vec<String>,
 }
 
 /// Watches one graph. One task owns it.
@@ -169,13 +171,17 @@ impl Detector {
         let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
         self.incidents.iter_mut().for_each(Tracked::clear_degraded);
-        for component in components(graph, degraded) {
+        let bridged = self.bridged(graph, degraded, now);
+        for component in components(graph, bridged) {
             self.assign(component, now);
         }
         let view = incident::View { settings: &self.settings, graph, watches: &self.watches, services: &self.services };
         for tracked in &mut self.incidents {
             let notices = tracked.advance(&view, &self.trips, now);
             let id = &tracked.incident.id;
+            if tracked.merged {
+                evaluation.merged.push(id.clone());
+            }
             evaluation.notices.extend(notices.into_iter().map(|notice| (notice, id.clone())));
             if let Some(changed) = tracked.take_changed() {
                 evaluation.changed.push(changed);
@@ -224,6 +230,26 @@ impl Detector {
             .map(|(key, _)| key.clone())
             .chain(tripped)
             .collect()
+    }
+
+    /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
+    /// and before any count has come in. Where the server of one that tripped calls the client of another, the call
+    /// between them belongs to the story.
+    fn bridged(&self, graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>, now: Timestamp) -> BTreeSet<EdgeKey> {
+        let since = now - self.settings.window * 2;
+        let tripped: BTreeSet<&EdgeKey> =
+            self.trips.iter().rev().take_while(|trip| trip.at >= since).map(|trip| &trip.key).collect();
+        let servers: BTreeSet<_> = tripped.iter().map(|key| &key.server).collect();
+        let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
+        let hops: Vec<EdgeKey> = graph
+            .edges()
+            .map(|(key, _)| key)
+            .filter(|key| servers.contains(&key.client) && clients.contains(&key.server))
+            .cloned()
+            .collect();
+        let mut bridged = degraded;
+        bridged.extend(hops);
+        bridged
     }
 
     /// Gives a component to the incident it belongs to, opening one or merging two where needed.

@@ -54,12 +54,7 @@ pub(crate) fn graph<'a>(
     }
 }
 
-fn node(
-    summary: &NodeSummary,
-    seconds: f64,
-    placed: &Placed,
-    incident_of: &BTreeMap<&str, &str>,
-) -> api::Node {
+fn node(summary: &NodeSummary, seconds: f64, placed: &Placed, incident_of: &BTreeMap<&str, &str>) -> api::Node {
     let id = summary.name.to_string();
     let at = placed.positions.get(&summary.name).copied().unwrap_or_default();
     api::Node {

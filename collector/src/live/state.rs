@@ -182,8 +182,7 @@ impl State {
 
     /// The edge that a breaker between two services guards: one that carries traffic, else HTTP.
     fn edge_between(&self, client: &tripline_model::ServiceName, server: &tripline_model::ServiceName) -> EdgeKey {
-        let key =
-            |protocol| EdgeKey { client: client.clone(), server: server.clone(), protocol };
+        let key = |protocol| EdgeKey { client: client.clone(), server: server.clone(), protocol };
         [Protocol::Http, Protocol::Grpc, Protocol::Tcp]
             .into_iter()
             .map(key)
@@ -216,6 +215,7 @@ impl State {
                 effects.notifications.push(Notification { notice, incident: incident.clone() });
             }
         }
+        self.incidents.retain(|(incident, _)| !evaluation.merged.contains(&incident.id));
         effects
     }
 }

@@ -34,12 +34,14 @@ async fn exposition() -> String {
         Box::new(|| vec![Sample::counter("tripline_collector_test", "A \"test\"", 7).with("a", "b\"c\\\n")]);
     let (metrics, task) = prepare(&live, vec![source]);
     tokio::spawn(task);
+    let incident = values::incident("A", tripline_api::Phase::Starting);
+    feed.live.notifications.send(crate::live::Notification { notice: crate::live::Notice::Opened, incident }).unwrap();
     metrics.count_request("/api/v1/graph", StatusCode::OK);
     feed.live.windows.send(Arc::new(vec![window()])).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let text = metrics.encode();
-        if text.contains("traces_service_graph_request_total") {
+        if text.contains("traces_service_graph_request_total") && text.contains("tripline_incidents_opened_total 1.0") {
             return text;
         }
         assert!(Instant::now() < deadline, "{text}");
@@ -65,7 +67,11 @@ async fn what_dashboards_read_is_there() {
         bucket("33.554432", 3),
         bucket("+Inf", 4),
         format!("tripline_edge_retries_total{edge} 1"),
-        "tripline_incidents_open 1".into(),
+        r#"tripline_incidents_open{level="cascade"} 1"#.into(),
+        r#"tripline_incidents_open{level="local"} 0"#.into(),
+        r#"tripline_proxies{state="live"} 1"#.into(),
+        r#"tripline_proxies{state="silent"} 0"#.into(),
+        r#"tripline_incident_notifications_total{notice="opened"} 1"#.into(),
         "tripline_collector_windows_total 3.0".into(),
         r#"tripline_collector_http_requests_total{route="/api/v1/graph",status="200"} 1.0"#.into(),
     ] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use tokio::sync::watch;
-use tripline_api::BreakerState;
+use tripline_api::{BreakerState, Level};
 
 use super::encode;
 use super::sample::Sample;
@@ -96,8 +96,12 @@ const fn number(state: BreakerState) -> f64 {
 
 fn incidents(view: &View) -> Vec<Sample> {
     let open = || view.incidents.iter().filter(|incident| !incident.is_resolved());
-    let mut samples =
-        vec![Sample::gauge("tripline_incidents_open", "Incidents that are not resolved", open().count() as f64)];
+    let of_level = |level: &Level| {
+        let count = open().filter(|incident| incident.level == *level).count();
+        Sample::gauge("tripline_incidents_open", "Incidents that are not resolved", count as f64)
+            .with("level", level.as_str())
+    };
+    let mut samples: Vec<Sample> = Level::ALL.iter().map(of_level).collect();
     for incident in open().take(MAX_INCIDENTS) {
         let info = Sample::gauge("tripline_incident_info", "An unresolved incident; always 1", 1.0)
             .with("incident", incident.id.clone())
@@ -122,11 +126,17 @@ fn incidents(view: &View) -> Vec<Sample> {
 
 fn sizes(view: &View) -> Vec<Sample> {
     let live = view.proxies.iter().filter(|proxy| proxy.live).count();
+    let proxies = |state: &str, count: usize| {
+        let help =
+            "Sidecars that reported within the last five seconds (live), or only within the last ten minutes (silent)";
+        Sample::gauge("tripline_proxies", help, count as f64).with("state", state)
+    };
     let dropped: u64 = view.proxies.iter().map(|proxy| proxy.dropped).sum();
     vec![
         Sample::gauge("tripline_graph_nodes", "Nodes of the live graph", view.graph.nodes.len() as f64),
         Sample::gauge("tripline_graph_edges", "Edges of the live graph", view.graph.edges.len() as f64),
-        Sample::gauge("tripline_proxies_live", "Sidecars that reported within the last five seconds", live as f64),
+        proxies("live", live),
+        proxies("silent", view.proxies.len() - live),
         Sample::gauge(
             "tripline_proxies_dropped_items",
             "Telemetry items that the sidecars known now had to drop since they started",

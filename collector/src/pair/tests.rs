@@ -65,7 +65,13 @@ fn traces_give_the_right_edges_in_any_order() {
         ),
         (
             "proxy hops under the application's name collapse",
-            &[(1, 9, "a", Client), (2, 1, "a", Client), (3, 2, "b", Server), (4, 3, "b", Server), (5, 4, "b", Internal)],
+            &[
+                (1, 9, "a", Client),
+                (2, 1, "a", Client),
+                (3, 2, "b", Server),
+                (4, 3, "b", Server),
+                (5, 4, "b", Internal),
+            ],
             &[("a>b:http", 1, 1)],
         ),
         (
@@ -76,8 +82,16 @@ fn traces_give_the_right_edges_in_any_order() {
         ("kinds that nobody set", &[(1, 9, "a", Internal), (2, 1, "b", Internal)], &[("a>b:http", 1, 1)]),
         ("messages", &[(1, 9, "a", Producer), (2, 1, "b", Consumer)], &[("a>b:http", 1, 1)]),
         ("orphaned server span is nobody's", &[(1, 9, "a", Server)], &[]),
-        ("equal names in two namespaces stay apart", &[(1, 9, "x/a", Client), (2, 1, "y/a", Server)], &[("x/a>y/a:http", 1, 1)]),
-        ("repeated spans", &[(1, 9, "a", Client), (2, 1, "b", Server), (2, 1, "b", Server), (1, 9, "a", Client)], &[("a>b:http", 1, 1)]),
+        (
+            "equal names in two namespaces stay apart",
+            &[(1, 9, "x/a", Client), (2, 1, "y/a", Server)],
+            &[("x/a>y/a:http", 1, 1)],
+        ),
+        (
+            "repeated spans",
+            &[(1, 9, "a", Client), (2, 1, "b", Server), (2, 1, "b", Server), (1, 9, "a", Client)],
+            &[("a>b:http", 1, 1)],
+        ),
     ];
     for (name, lines, expected) in cases {
         let expected: BTreeMap<String, (u64, u64)> =
@@ -92,8 +106,10 @@ fn traces_give_the_right_edges_in_any_order() {
 #[test]
 fn a_database_is_a_node_and_a_missing_server_is_its_named_peer() {
     let mut query = span((1, 9, "a", Client));
-    query.attributes =
-        vec![("db.system.name".into(), Value::Text("postgresql".into())), ("server.address".into(), Value::Text("db1".into()))];
+    query.attributes = vec![
+        ("db.system.name".into(), Value::Text("postgresql".into())),
+        ("server.address".into(), Value::Text("db1".into())),
+    ];
     let mut call = span((2, 9, "a", Client));
     call.attributes = vec![("server.address".into(), Value::Text("api.example.com".into()))];
     let edges = edges(&[query, call]);

@@ -304,7 +304,6 @@ impl Tracked {
     /// Ends this incident in favour of another and hands over what it was about.
     pub(super) fn merge_away(&mut self) -> BTreeMap<EdgeKey, (Timestamp, bool)> {
         self.merged = true;
-        self.incident.phase = Phase::Resolved;
         std::mem::take(&mut self.onsets)
     }
 
@@ -326,7 +325,14 @@ impl Tracked {
 
     /// Brings everything up to date and answers what is worth telling.
     pub(super) fn advance(&mut self, view: &View<'_>, trips: &VecDeque<Trip>, now: Timestamp) -> Vec<Notice> {
-        if self.incident.resolved.is_some() || self.merged {
+        if self.merged {
+            // Whoever was told of its opening must hear of its end.
+            (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
+            let told = self.told_level.is_some();
+            self.incident.notices += u64::from(told);
+            return if told { vec![Notice::Resolved] } else { Vec::new() };
+        }
+        if self.incident.resolved.is_some() {
             return Vec::new();
         }
         let before = self.incident.clone();

@@ -210,6 +210,24 @@ fn a_failing_database_is_one_cascade_told_three_times() {
 }
 
 #[test]
+fn breakers_of_one_chain_that_trip_in_any_order_before_any_count_are_one_incident() {
+    let mut shop = Shop::new();
+    shop.run(30, 0, &[]);
+    // As seen in a running mesh: all of them within a moment, the middle one last.
+    for (client, server) in [("shop/payments", "shop/db"), ("shop/web", "shop/checkout")] {
+        shop.breaker(client, server, BreakerState::Open);
+        shop.evaluate();
+    }
+    assert_eq!(shop.only().origin().unwrap().service, ServiceName::from("shop/db"));
+    shop.breaker("shop/checkout", "shop/payments", BreakerState::Open);
+    shop.evaluate();
+    shop.run(20, 100, &[4]);
+    assert_eq!(shop.only().origin().unwrap().service, ServiceName::from("shop/db"));
+    assert_eq!(shop.told()[0], Notice::Opened);
+    assert!(!shop.told()[1..].contains(&Notice::Opened), "{:?}", shop.told());
+}
+
+#[test]
 fn failures_without_any_breaker_are_seen_within_three_windows() {
     let mut shop = Shop::new();
     shop.run(60, 0, &[]);
