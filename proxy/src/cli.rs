@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::Proxy;
@@ -63,23 +64,41 @@ pub fn run() -> ExitCode {
         collector = settings.collector,
         "sidecar runs"
     );
-    match proxy.run(stop_signal()) {
+    match proxy.run(stop_signal(args.exit_with_stdin.then(stdin_end))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
 }
 
-/// SIGTERM, or Ctrl-C.
-async fn stop_signal() {
+/// SIGTERM, Ctrl-C, or the end of standard input when that is watched.
+async fn stop_signal(stdin_end: Option<mpsc::Receiver<()>>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::error!("cannot listen for signals; use POST /drain to stop");
         return std::future::pending().await;
     };
+    let stdin_ended = async {
+        match stdin_end {
+            Some(mut end) => end.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = stdin_ended => {}
     }
+}
+
+/// Told when nobody holds the other end of standard input any more: a supervisor that was killed cannot send a signal, but its
+/// pipe closes. A thread of its own, because that read blocks; it ends with the process.
+fn stdin_end() -> mpsc::Receiver<()> {
+    let (tell, told) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = tell.blocking_send(());
+    });
+    told
 }
 
 /// Prints an error with everything that led to it; configuration problems are many lines already.

@@ -60,6 +60,9 @@ pub struct Args {
     /// What to log: error, warn, info, debug, trace, or a filter of tracing's.
     #[arg(long, env = "TRIPLINE_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
+    /// End when standard input ends, for supervisors that may be killed.
+    #[arg(long, hide = true)]
+    pub exit_with_stdin: bool,
     /// Check the configuration and exit.
     #[arg(long)]
     pub check: bool,

@@ -9,6 +9,9 @@ use super::*;
 /// A span of a test trace: id, parent (0: none), service, kind.
 type Line = (u8, u8, &'static str, SpanKind);
 
+/// What it shows, the spans, and the edges with (requests, attempts).
+type Case = (&'static str, &'static [Line], &'static [(&'static str, u64, u64)]);
+
 use SpanKind::{Client, Consumer, Internal, Producer, Server};
 
 fn span((id, parent, service, kind): Line) -> SpanRecord {
@@ -50,7 +53,7 @@ fn edges(spans: &[SpanRecord]) -> BTreeMap<String, (u64, u64)> {
 
 #[test]
 fn traces_give_the_right_edges_in_any_order() {
-    let cases: &[(&str, &[Line], &[(&str, u64, u64)])] = &[
+    let cases: &[Case] = &[
         ("client and server", &[(1, 9, "a", Client), (2, 1, "b", Server)], &[("a>b:http", 1, 1)]),
         ("root server", &[(1, 0, "a", Server)], &[("user>a:http", 1, 1)]),
         (
