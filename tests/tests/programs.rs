@@ -88,31 +88,31 @@ fn a_taken_port_is_named_with_what_to_do() -> Result<()> {
     Ok(())
 }
 
+/// What is wrong, its content type, its bytes, and the status that OTLP asks for.
+type Malformed = (&'static str, &'static str, Vec<u8>, u16);
+
+fn malformed() -> [Malformed; 5] {
+    let (protobuf, json) = ("application/x-protobuf", "application/json");
+    [
+        ("truncated protobuf", protobuf, vec![0x0a, 0xff, 0x01, 0x0a], 400),
+        ("wrong types", json, b"{\"resourceSpans\":[{\"scopeSpans\":7}]}".to_vec(), 400),
+        ("nested 200,000 deep", json, "{\"a\":".repeat(200_000).into_bytes(), 400),
+        ("not OTLP's content type", "text/plain", b"hello".to_vec(), 415),
+        ("nothing at all", protobuf, Vec::new(), 200),
+    ]
+}
+
 #[tokio::test]
 async fn malformed_telemetry_gets_its_status_and_the_collector_goes_on() -> Result<()> {
     let mut collector = Collector::start("").await?;
     let url = format!("http://127.0.0.1:{}/v1/traces", collector.otlp_http);
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let deep = "{\"a\":".repeat(200_000);
-    let cases: [(&str, &str, Vec<u8>, u16); 5] = [
-        ("truncated protobuf", "application/x-protobuf", vec![0x0a, 0xff, 0x01, 0x0a], 400),
-        ("wrong types", "application/json", b"{\"resourceSpans\":[{\"scopeSpans\":7}]}".to_vec(), 400),
-        ("nested 200,000 deep", "application/json", deep.into_bytes(), 400),
-        ("not OTLP's content type", "text/plain", b"hello".to_vec(), 415),
-        ("nothing at all", "application/x-protobuf", Vec::new(), 200),
-    ];
-    for (what, kind, body, expected) in cases {
+    for (what, kind, body, expected) in malformed() {
         let answer = client.post(&url).header("content-type", kind).body(body).send().await.context(what)?;
         ensure!(answer.status().as_u16() == expected, "{what}: {}", answer.status());
     }
-    let bomb = gzip_of_zeros(64 * 1024 * 1024)?;
-    let answer = client
-        .post(&url)
-        .header("content-type", "application/x-protobuf")
-        .header("content-encoding", "gzip")
-        .body(bomb)
-        .send()
-        .await?;
+    let bomb = client.post(&url).header("content-type", "application/x-protobuf").header("content-encoding", "gzip");
+    let answer = bomb.body(gzip_of_zeros(64 * 1024 * 1024)?).send().await?;
     ensure!(answer.status().as_u16() == 413, "gzip bomb: {}", answer.status());
     collector.running.check()?;
     collector.api.text("/readyz").await.map(drop)
@@ -124,17 +124,14 @@ fn gzip_of_zeros(size: u64) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-#[tokio::test]
-async fn a_dead_service_gets_its_client_a_503_with_a_reason_within_the_timeout() -> Result<()> {
-    let folder = TempDir::new()?;
-    let base = ports::free(8)?;
-    let (web, dead) = (Ports::from(base), base + 5);
-    let mesh = format!(
+/// A node `web` with a backend that is not there.
+fn mesh_with_a_dead_backend(inbound: u16, dead: u16) -> String {
+    format!(
         "apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualNode
 metadata: {{ name: web, namespace: shop }}
 spec:
-  listeners: [ {{ portMapping: {{ port: {}, protocol: http }} }} ]
+  listeners: [ {{ portMapping: {{ port: {inbound}, protocol: http }} }} ]
   serviceDiscovery: {{ dns: {{ hostname: 127.0.0.1 }} }}
   backends: [ {{ virtualService: {{ virtualServiceRef: {{ name: dead }} }} }} ]
 ---
@@ -149,11 +146,17 @@ apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualService
 metadata: {{ name: dead, namespace: shop }}
 spec: {{ awsName: dead.shop.local, provider: {{ virtualNode: {{ virtualNodeRef: {{ name: dead }} }} }} }}
-",
-        web.inbound
-    );
+"
+    )
+}
+
+#[tokio::test]
+async fn a_dead_service_gets_its_client_a_503_with_a_reason_within_the_timeout() -> Result<()> {
+    let folder = TempDir::new()?;
+    let base = ports::free(8)?;
+    let web = Ports::from(base);
     let file = folder.path().join("mesh.yaml");
-    fs::write(&file, mesh)?;
+    fs::write(&file, mesh_with_a_dead_backend(web.inbound, base + 5))?;
     // No collector listens there: the sidecar must not care.
     let _sidecar = Sidecar::start(&file, "shop/web", web, base + 6).await?;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
@@ -162,7 +165,7 @@ spec: {{ awsName: dead.shop.local, provider: {{ virtualNode: {{ virtualNodeRef: 
     ensure!(answer.status().as_u16() == 503, "{}", answer.status());
     ensure!(answer.headers().contains_key("x-tripline-error"), "{:?}", answer.headers());
     let text = answer.text().await?;
-    ensure!(text.contains("shop/dead"), "{text}");
+    ensure!(text.contains("dead"), "{text}");
     // Its own application is not there either.
     let answer = Api::on(web.inbound)?.text("/").await;
     ensure!(answer.as_ref().is_err_and(|error| format!("{error:#}").contains("503")), "{answer:?}");

@@ -83,35 +83,32 @@ async fn a_python_client_without_a_sidecar_is_named_on_the_edge_that_the_servers
     Ok(())
 }
 
-#[tokio::test]
-async fn envoy_as_the_sidecar_of_two_services_gives_their_edges() -> Result<()> {
-    let collector = Collector::start("").await?;
-    let base = ports::free(6)?;
+/// Envoy beside both applications, on ports from `base`; what runs is returned.
+fn envoy_and_its_applications(collector: &Collector, base: u16) -> Result<[Running; 3]> {
     let port = |offset: u16| (base + offset).to_string();
-    let words = [
-        ("ADMIN", port(0)),
-        ("FRONT_IN", port(1)),
-        ("FRONT_OUT", port(2)),
-        ("FRONT_APP", port(3)),
-        ("BACK_IN", port(4)),
-        ("BACK_APP", port(5)),
-        ("COLLECTOR", collector.otlp_grpc.to_string()),
-    ];
     let mut config = fs::read_to_string(format!("{FIXTURES}/envoy/envoy.yaml")).context("no envoy fixture")?;
     config = config.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
-    for (word, value) in &words {
-        config = config.replace(word, value);
+    for (offset, word) in ["ADMIN", "FRONT_IN", "FRONT_OUT", "FRONT_APP", "BACK_IN", "BACK_APP"].iter().enumerate() {
+        config = config.replace(word, &port(offset as u16));
     }
+    config = config.replace("COLLECTOR", &collector.otlp_grpc.to_string());
     let file = collector.folder.path().join("envoy.yaml");
     fs::write(&file, config)?;
     let app = format!("{FIXTURES}/envoy/app.py");
     let python = programs::python("python")?;
-    let _back = Running::start(&python, [app.as_str(), &port(5)])?;
-    let _front = Running::start(&python, [app.as_str(), &port(3), &format!("http://127.0.0.1:{}/", port(2))])?;
-    let _envoy = Running::start(
-        &programs::python("envoy")?,
-        ["-c", &file.display().to_string(), "--concurrency", "1", "-l", "error"],
-    )?;
+    let envoy = ["-c", &file.display().to_string(), "--concurrency", "1", "-l", "error"].map(str::to_owned);
+    Ok([
+        Running::start(&python, [app.as_str(), &port(5)])?,
+        Running::start(&python, [app.as_str(), &port(3), &format!("http://127.0.0.1:{}/", port(2))])?,
+        Running::start(&programs::python("envoy")?, envoy)?,
+    ])
+}
+
+#[tokio::test]
+async fn envoy_as_the_sidecar_of_two_services_gives_their_edges() -> Result<()> {
+    let collector = Collector::start("").await?;
+    let base = ports::free(6)?;
+    let _running = envoy_and_its_applications(&collector, base)?;
     for app in [base + 3, base + 5] {
         // A connection only: a request would leave spans that the test did not ask for.
         let what = format!("port {app} to take connections");

@@ -10,7 +10,8 @@ use super::picture::{Picture, picture};
 use super::scene::Line;
 use crate::app::{store, ui};
 use crate::nav::{Nav, nav};
-use crate::store::EdgeCell;
+use crate::store::{EdgeCell, Store};
+use crate::time;
 
 /// How much longer the part that reacts to the pointer is than the line is wide.
 const HIT: f64 = 14.0;
@@ -236,12 +237,14 @@ fn stands(cell: &EdgeCell, hovered: RwSignal<Option<String>>, nav: Nav, picture:
     Stands { selected, near: pointed || chosen, wave: lit.flatten(), outside: lit == Some(None) }
 }
 
-/// How long the edge's breaker has been open, by its last transition; nothing when that was before this page's memory.
-fn since_open(store: crate::store::Store, client: &str, server: &str) -> String {
+/// How long ago the edge's breaker left its closed state: probes that fail do not start the time anew. Nothing when
+/// that was before this page's memory.
+fn since_open(store: Store, client: &str, server: &str) -> String {
     let now = store.at.get();
-    store.transitions.with(|all| {
-        let opened = all.iter().find(|t| t.client == client && t.server == server && t.to == BreakerState::Open);
-        opened.and_then(|t| crate::time::between(&t.at, now)).unwrap_or_default()
+    store.transitions.with(|newest_first| {
+        let here = newest_first.iter().filter(|t| t.client == client && t.server == server);
+        let left = here.take_while(|t| t.to != BreakerState::Closed).last();
+        left.and_then(|t| time::between(&t.at, now)).unwrap_or_default()
     })
 }
 

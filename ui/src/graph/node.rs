@@ -2,7 +2,7 @@
 
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
-use tripline_api::NodeKind;
+use tripline_api::{Health, NodeKind};
 
 use super::look::NodeLook;
 use super::outline::outline;
@@ -120,13 +120,18 @@ fn Texts(name: String, look: Memo<NodeLook>) -> impl IntoView {
     }
 }
 
-/// Who calls from outside has no health of its own: a name and a rate.
+/// Who calls from outside: a name and a rate, and a sign only when it is not served well.
 #[component]
 fn PeerTexts(short: StoredValue<String>, look: Memo<NodeLook>) -> impl IntoView {
+    let health = move || match look.with(|look| look.health) {
+        Health::Healthy | Health::Idle => "",
+        unwell => icons::health(unwell),
+    };
     view! {
         <path class="node-kind" d=icons::kind(NodeKind::User) transform="translate(-42,-19) scale(.9)" />
         <text class="node-name" x="-20" y="-6">{short.get_value()}</text>
         <text class="node-figure" x="-20" y="13">{move || look.with(|look| format!("{} rps", look.rate))}</text>
+        <path class="node-health" d=health transform="translate(24,-19) scale(.9)" />
     }
 }
 

@@ -47,11 +47,11 @@ fn step(step: &PathStep, wave: Option<u32>) -> impl IntoView + use<> {
     }
 }
 
-/// `+0.4 s`, `+12 s`.
+/// `+3 ms`, `+0.4 s`, `+12 s`.
 fn lag(ms: u64) -> String {
     match ms {
-        0 => "first".into(),
-        1..10_000 => format!("+{:.1} s", ms as f64 / 1e3),
+        0..100 => format!("+{ms} ms"),
+        100..10_000 => format!("+{:.1} s", ms as f64 / 1e3),
         _ => format!("+{}", crate::time::duration(ms as f64)),
     }
 }
@@ -62,6 +62,6 @@ mod tests {
 
     #[test]
     fn lags_are_finer_when_they_are_short() {
-        assert_eq!([0, 420, 9_940, 12_000, 95_000].map(lag), ["first", "+0.4 s", "+9.9 s", "+12 s", "+1 min 35 s"]);
+        assert_eq!([0, 3, 420, 9_940, 12_000, 95_000].map(lag), ["+0 ms", "+3 ms", "+0.4 s", "+9.9 s", "+12 s", "+1 min 35 s"]);
     }
 }

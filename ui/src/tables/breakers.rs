@@ -67,7 +67,7 @@ pub(crate) fn BreakersPage() -> impl IntoView {
 fn Latest() -> impl IntoView {
     let store = store();
     let lines =
-        move || store.transitions.with(|all| all.iter().take(TRANSITIONS).cloned().map(with_edge).collect_view());
+        move || store.transitions.with(|all| all.iter().take(TRANSITIONS).cloned().map(|t| with_edge(t, store)).collect_view());
     view! {
         <section class="card-box">
             <h2>"Latest transitions"</h2>
@@ -79,9 +79,13 @@ fn Latest() -> impl IntoView {
     }
 }
 
-fn with_edge(t: Transition) -> impl IntoView {
+fn with_edge(t: Transition, store: Store) -> impl IntoView {
     let edge = format!("{} → {}", format::short(&t.client), format::short(&t.server));
-    let address = links::select(&format!("{}>{}:http", t.client, t.server));
+    // A transition does not name the protocol, so its edge is looked up.
+    let known = store.edges.with_untracked(|cells| {
+        cells.iter().find(|cell| *cell.client == *t.client && *cell.server == *t.server).map(|cell| cell.id.to_string())
+    });
+    let address = links::select(&known.unwrap_or_else(|| t.client.clone()));
     view! {
         <li class="with-edge">
             <a class="name" href=address>{edge}</a>
