@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tripline_demo::fault::FaultPlan;
+use tripline_demo::fault::{Command, FaultKind, FaultPlan};
 use tripline_demo::load::{self, Arrivals, LoadReport};
 
 use crate::args::{ApiArguments, DemoArguments};
@@ -181,20 +181,30 @@ impl Stage {
         for effect in effects {
             match effect {
                 Effect::Tell(service, command) => {
-                    self.status.tell(&format!("{service} is told: {command}"));
+                    self.status.tell(&described(service, command));
                     self.crew.tell(service, command).await?;
                 }
                 Effect::Crash(service) => {
-                    self.status.tell(&format!("{service} crashes"));
+                    self.status.tell(&format!("{service}: crash"));
                     self.crew.crash(service).await?;
                 }
                 Effect::Revive(service) => {
-                    self.status.tell(&format!("{service} is started again"));
+                    self.status.tell(&format!("{service}: started again"));
                     self.crew.revive(service)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// `payments-db: errors for 40 s`, `payments-db: well`.
+fn described(service: &str, command: Command) -> String {
+    match command {
+        Command::Impair(impairment, lasting) => {
+            format!("{service}: {} for {} s", FaultKind::from(impairment), lasting.as_secs_f64())
+        }
+        Command::Recover => format!("{service}: well"),
     }
 }
 

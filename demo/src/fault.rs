@@ -89,6 +89,16 @@ pub enum Impairment {
     Hang,
 }
 
+impl From<Impairment> for FaultKind {
+    fn from(impairment: Impairment) -> Self {
+        match impairment {
+            Impairment::Errors => Self::Errors,
+            Impairment::Latency => Self::Latency,
+            Impairment::Hang => Self::Hang,
+        }
+    }
+}
+
 /// One command to a service.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Command {
@@ -122,13 +132,10 @@ impl FromStr for Command {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, length) = match self {
-            Self::Recover => return f.write_str("well"),
-            Self::Impair(Impairment::Errors, length) => (FaultKind::Errors, length),
-            Self::Impair(Impairment::Latency, length) => (FaultKind::Latency, length),
-            Self::Impair(Impairment::Hang, length) => (FaultKind::Hang, length),
-        };
-        write!(f, "{kind} {}ms", length.as_millis())
+        match self {
+            Self::Recover => f.write_str("well"),
+            Self::Impair(impairment, length) => write!(f, "{} {}ms", FaultKind::from(*impairment), length.as_millis()),
+        }
     }
 }
 

@@ -38,13 +38,12 @@ pub(super) fn opening(setting: &Setting, crew: &Crew, arguments: &DemoArguments,
             spec.dependencies().collect::<Vec<_>>().join(", ").into(),
         ]);
     }
-    let mut text = table.render(coloured);
+    let mut text = table.render(coloured) + "\n";
     let entrance = setting.ports.entrance();
     let mut line = |name: &str, what: String| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<11}{what}");
     };
-    line("", String::new());
     if arguments.report_to.is_none() {
         line("web UI", format!("http://{}", setting.listen.http));
         line("OTLP", format!("gRPC {}, HTTP {}", setting.listen.otlp_grpc, setting.listen.otlp_http));

@@ -31,6 +31,8 @@ use crate::journal::{AppendError, Journal, Record};
 const GROUP_BYTES: usize = 1 << 20;
 /// How often segments are deleted while nothing comes in.
 const IDLE: Duration = Duration::from_secs(1);
+/// Pause between two complaints about the disk; the counters tell the rest.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// A request on its way to the journal.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub struct Committer {
     known: Known,
     exporters: Exporters,
     counters: Arc<Counters>,
+    complained_at: Option<Instant>,
 }
 
 /// Reports and transitions already taken in.
@@ -86,7 +89,7 @@ impl Committer {
         exporters: Exporters,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { queue, store, known: Known::default(), exporters, counters }
+        Self { queue, store, known: Known::default(), exporters, counters, complained_at: None }
     }
 
     /// Passes on what the journal still holds and history has not written yet. To be called once, before the first request.
@@ -128,14 +131,11 @@ impl Committer {
         for pending in group {
             match self.append(&pending.record) {
                 Ok(position) => written.push((position, pending)),
-                Err(error) => refuse(pending, &error),
+                Err(error) => self.refuse(pending, &error),
             }
         }
-        if let Some(store) = &mut self.store
-            && let Err(error) = store.journal.commit()
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "journal cannot be synced");
-            written.into_iter().for_each(|(_, pending)| refuse(pending, &error));
+        if let Err(error) = self.store.as_mut().map_or(Ok(()), |store| store.journal.commit()) {
+            written.into_iter().for_each(|(_, pending)| self.refuse(pending, &error));
             return;
         }
         self.counters.journal_commits.fetch_add(1, Relaxed);
@@ -153,6 +153,18 @@ impl Committer {
 
     fn append(&mut self, record: &Record) -> Result<u64, AppendError> {
         self.store.as_mut().map_or(Ok(0), |store| store.journal.append(record))
+    }
+
+    fn refuse(&mut self, pending: Pending, error: &AppendError) {
+        let reason = match error {
+            AppendError::TooLong(_) => Reason::TooLarge,
+            AppendError::DiskFull(_) | AppendError::Full(_) | AppendError::Write { .. } => Reason::Storage,
+        };
+        if self.complained_at.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
+            self.complained_at = Some(Instant::now());
+            tracing::error!(error = error as &dyn std::error::Error, "requests are refused");
+        }
+        let _ = pending.told.send(Err(Refusal::new(reason, error.to_string())));
     }
 
     fn release(&mut self) {
@@ -178,14 +190,6 @@ fn gather(first: Pending, queue: &Receiver<Pending>, due: Instant) -> (Vec<Pendi
         }
     }
     (group, ControlFlow::Continue(()))
-}
-
-fn refuse(pending: Pending, error: &AppendError) {
-    let reason = match error {
-        AppendError::TooLong(_) => Reason::TooLarge,
-        AppendError::DiskFull(_) | AppendError::Full(_) | AppendError::Write { .. } => Reason::Storage,
-    };
-    let _ = pending.told.send(Err(Refusal::new(reason, error.to_string())));
 }
 
 impl Known {
