@@ -62,6 +62,9 @@ mod tests {
 
     #[test]
     fn lags_are_finer_when_they_are_short() {
-        assert_eq!([0, 3, 420, 9_940, 12_000, 95_000].map(lag), ["+0 ms", "+3 ms", "+0.4 s", "+9.9 s", "+12 s", "+1 min 35 s"]);
+        assert_eq!(
+            [0, 3, 420, 9_940, 12_000, 95_000].map(lag),
+            ["+0 ms", "+3 ms", "+0.4 s", "+9.9 s", "+12 s", "+1 min 35 s"]
+        );
     }
 }

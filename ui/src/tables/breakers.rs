@@ -66,8 +66,9 @@ pub(crate) fn BreakersPage() -> impl IntoView {
 #[component]
 fn Latest() -> impl IntoView {
     let store = store();
-    let lines =
-        move || store.transitions.with(|all| all.iter().take(TRANSITIONS).cloned().map(|t| with_edge(t, store)).collect_view());
+    let lines = move || {
+        store.transitions.with(|all| all.iter().take(TRANSITIONS).cloned().map(|t| with_edge(t, store)).collect_view())
+    };
     view! {
         <section class="card-box">
             <h2>"Latest transitions"</h2>
