@@ -52,6 +52,16 @@ impl Places {
     }
 }
 
+/// cargo without the variables that `cargo run` sets for this program: build scripts that watch them, as ring's does, would else
+/// run again whenever someone calls cargo directly in between, and have everything above them compiled anew.
 fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
+    });
+    ours.for_each(|name| {
+        cargo.env_remove(name);
+    });
+    cargo
 }
