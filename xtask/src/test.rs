@@ -13,9 +13,6 @@ use crate::places::Places;
 use crate::selection::{ALONE, MAIN, Selection};
 use crate::{build, command, peers, progress};
 
-/// Everything but examples and doc tests, of which there are none.
-const TARGETS: [&str; 5] = ["--locked", "--release", "--lib", "--bins", "--tests"];
-
 /// Finds the peers of the end-to-end tests, builds everything, tests the small parts, then becomes the runner of the rest.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<()> {
     for missing in peers::prepare(places) {
@@ -57,7 +54,7 @@ impl Runner {
             Self::Nextest => command.args(["nextest", "run"]),
             Self::Cargo => command.arg("test"),
         };
-        command.args(TARGETS).args(selection.arguments);
+        command.args(["--locked", "--release"]).args(selection.tested).args(selection.arguments);
         if matches!(self, Self::Nextest) && !arguments.is_empty() {
             // A name that someone asked for is in one of the selections, not in all.
             command.args(["--no-tests", "pass"]);
