@@ -13,6 +13,9 @@ use crate::style::{self, Tone, printable};
 
 /// Goes to the start of the line and clears it.
 const CLEAR_LINE: &str = "\r\x1b[K";
+/// Between these a line that is too long is cut at the terminal's edge: a wrapped one could not be cleared.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 /// Tells what is new.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Status {
         if self.live {
             let line = self.line(load, faults);
             let mut err = io::stderr().lock();
-            let _ = write!(err, "{CLEAR_LINE}{line}").and_then(|()| err.flush());
+            let _ = write!(err, "{CLEAR_LINE}{NO_WRAP}{line}{WRAP}").and_then(|()| err.flush());
         }
         self.before = (Instant::now(), load.clone());
     }
@@ -91,10 +94,12 @@ impl Status {
             }
         }
         self.known.retain(|id, _| incidents.iter().any(|incident| incident.id == *id));
-        let mut open = incidents.iter().filter(|incident| !incident.is_resolved()).map(describe);
-        self.open = open.next().map(|first| match open.count() {
-            0 => first,
-            more => format!("{first} (and {more} more)"),
+        let mut open = incidents.iter().filter(|incident| !incident.is_resolved());
+        self.open = open.next().map(|first| {
+            let origin = printable(first.origin().unwrap_or("origin unknown"));
+            let more = open.count();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("{}, {}: {origin}{more}", first.level, first.phase)
         });
         news
     }
@@ -155,7 +160,7 @@ mod tests {
         let expected = "cascade, spreading; suspected origin shop/payments-db (0.93), hurts 3 services";
         assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
         assert!(status.news(std::slice::from_ref(&incident)).is_empty());
-        assert!(status.line(&LoadReport::default(), &[]).contains(expected));
+        assert!(status.line(&LoadReport::default(), &[]).ends_with("|  cascade, spreading: shop/payments-db"));
         incident.phase = Phase::Resolved;
         assert_eq!(status.news(&[incident]).len(), 1);
         assert!(
