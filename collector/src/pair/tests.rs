@@ -83,7 +83,7 @@ fn traces_give_the_right_edges_in_any_order() {
             &[("a>b:http", 1, 2)],
         ),
         ("kinds that nobody set", &[(1, 9, "a", Internal), (2, 1, "b", Internal)], &[("a>b:http", 1, 1)]),
-        ("messages", &[(1, 9, "a", Producer), (2, 1, "b", Consumer)], &[("a>b:http", 1, 1)]),
+        ("messages", &[(1, 9, "a", Producer), (2, 1, "b", Consumer)], &[("a>b:messaging", 1, 1)]),
         ("orphaned server span is nobody's", &[(1, 9, "a", Server)], &[]),
         (
             "equal names in two namespaces stay apart",
