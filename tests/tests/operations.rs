@@ -99,7 +99,6 @@ fn units_are_well_formed() -> Result<()> {
 }
 
 #[test]
-#[ignore = "known failure: the check does not accept both nodes"]
 fn the_mesh_document_of_the_compose_file_is_valid_for_both_nodes() -> Result<()> {
     let mesh = root().join("deploy/compose/mesh.yaml");
     for node in ["shop/web", "shop/api"] {

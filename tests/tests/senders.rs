@@ -40,7 +40,6 @@ async fn kinds(collector: &Collector) -> Result<Vec<(String, NodeKind)>> {
 }
 
 #[tokio::test]
-#[ignore = "known failure: the edges differ from those expected"]
 async fn python_services_without_any_sidecar_are_paired_from_their_spans() -> Result<()> {
     let collector = Collector::start("").await?;
     let base = ports::free(2)?;
@@ -63,7 +62,6 @@ async fn python_services_without_any_sidecar_are_paired_from_their_spans() -> Re
 }
 
 #[tokio::test]
-#[ignore = "known failure: the edges differ from those expected"]
 async fn a_python_client_without_a_sidecar_is_named_on_the_edge_that_the_servers_sidecar_counts() -> Result<()> {
     let collector = Collector::start("").await?;
     let base = ports::free(5)?;
@@ -107,7 +105,6 @@ fn envoy_and_its_applications(collector: &Collector, base: u16) -> Result<[Runni
 }
 
 #[tokio::test]
-#[ignore = "known failure: the edges differ from those expected"]
 async fn envoy_as_the_sidecar_of_two_services_gives_their_edges() -> Result<()> {
     let collector = Collector::start("").await?;
     let base = ports::free(6)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 use super::sample::{Kind, Sample};
@@ -17,19 +17,25 @@ pub(super) fn samples(encoder: &mut DescriptorEncoder<'_>, samples: Vec<Sample>)
     }
     for (name, samples) in families {
         let Some(first) = samples.first() else { continue };
-        let kind = first.kind;
-        let metric_type = match kind {
+        let metric_type = match first.kind {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
         };
         let mut family = encoder.encode_descriptor(name, first.help, None, metric_type)?;
         for sample in &samples {
-            let mut metric = family.encode_family(&sample.labels)?;
-            match kind {
-                Kind::Counter => metric.encode_counter::<[(&str, &str); 0], f64, f64>(&sample.value, None)?,
-                Kind::Gauge => metric.encode_gauge(&sample.value)?,
+            if sample.labels.is_empty() {
+                number(&mut family, sample)?;
+            } else {
+                number(&mut family.encode_family(&sample.labels)?, sample)?;
             }
         }
     }
     Ok(())
+}
+
+fn number(metric: &mut MetricEncoder<'_>, sample: &Sample) -> Result<(), fmt::Error> {
+    match sample.kind {
+        Kind::Counter => metric.encode_counter::<[(&str, &str); 0], f64, f64>(&sample.value, None),
+        Kind::Gauge => metric.encode_gauge(&sample.value),
+    }
 }

@@ -148,7 +148,7 @@ impl Latencies {
 /// The upper bound of a bucket in seconds; infinite for the last.
 pub(super) fn bound(bucket: usize) -> f64 {
     let power = FIRST_POWER + i32::try_from(bucket).unwrap_or(i32::MAX - FIRST_POWER);
-    if bucket >= BOUNDS { f64::MAX } else { 2f64.powi(power) * 1e-6 }
+    if bucket >= BOUNDS { f64::INFINITY } else { 2f64.powi(power) * 1e-6 }
 }
 
 #[cfg(test)]
