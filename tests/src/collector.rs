@@ -10,6 +10,8 @@ use tripline_api::{Edge, Graph};
 use crate::{Api, Running, ports, programs, wait};
 
 const START: Duration = Duration::from_secs(30);
+/// Longer than a sidecar or an SDK of the tests holds back what it has counted.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A running collector with a data folder of its own.
 pub struct Collector {
@@ -65,7 +67,8 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.otlp_grpc)
     }
 
-    /// Waits until the graph over a minute has exactly these edges, given as `client>server:protocol`, each with traffic.
+    /// Waits until the graph over a minute has exactly these edges, given as `client>server:protocol`, each with traffic;
+    /// they are answered in the order of those names.
     ///
     /// # Errors
     /// When it has others after `limit`; the message lists them.
@@ -74,12 +77,31 @@ impl Collector {
         expected.sort_unstable();
         wait::until("the right edges", limit, async || {
             let graph: Graph = self.api.get("/api/v1/graph?window=60s").await?;
-            let edges: Vec<Edge> = graph.edges.into_iter().filter(|edge| edge.requests > 0).collect();
+            let mut edges: Vec<Edge> = graph.edges.into_iter().filter(|edge| edge.requests > 0).collect();
+            edges.sort_unstable_by(|a, b| a.id.cmp(&b.id));
             let ids: Vec<&str> = edges.iter().map(|edge| edge.id.as_str()).collect();
             anyhow::ensure!(ids == expected, "{ids:?}");
             Ok(edges)
         })
         .await
+    }
+
+    /// Waits until the graph over a minute has exactly these edges with exactly so many requests, and still has them a moment later: a
+    /// count that passes the right number on its way up is not the right one.
+    ///
+    /// # Errors
+    /// When it has others after `limit`; the message lists them.
+    pub async fn has_counts(&self, expected: &[(&str, u64)], limit: Duration) -> Result<Vec<Edge>> {
+        let ids: Vec<&str> = expected.iter().map(|(id, _)| *id).collect();
+        let right = async || {
+            let edges = self.has_edges(&ids, Duration::ZERO).await?;
+            let requests = |id: &str| edges.iter().find(|edge| edge.id == id).map(|edge| edge.requests);
+            anyhow::ensure!(expected.iter().all(|(id, count)| requests(id) == Some(*count)), "{edges:?}");
+            Ok(edges)
+        };
+        wait::until("the right counts", limit, right).await?;
+        tokio::time::sleep(MOMENT).await;
+        right().await.context("the counts went on")
     }
 
     fn launch(folder: &TempDir) -> Result<Running> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tripline_tests::sidecar::Ports;
-use tripline_tests::{Api, Collector, Running, Sidecar, ports, programs, wait};
+use tripline_tests::{Api, Collector, Running, Sidecar, ports, programs};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/nginx");
 const START: Duration = Duration::from_secs(20);
@@ -88,12 +88,9 @@ async fn the_graph_counts_exactly_what_wrk_sent() -> Result<()> {
     let shop = Shop::start(&collector).await?;
     let sent = load(collector.folder.path(), shop.web.inbound, "/").await?;
     ensure!(sent == 2 * EACH, "wrk sent {sent}");
-    wait::until("all requests to be counted", Duration::from_secs(10), async || {
-        let edges = collector.has_edges(&["user>shop/web:http"], Duration::from_secs(5)).await?;
-        ensure!(edges[0].requests == sent && edges[0].failed == 0, "{:?} of {sent}", edges[0]);
-        Ok(())
-    })
-    .await
+    let edges = collector.has_counts(&[("user>shop/web:http", sent)], Duration::from_secs(15)).await?;
+    ensure!(edges[0].failed == 0, "{edges:?}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -104,14 +101,10 @@ async fn a_call_through_both_sidecars_is_one_edge_counted_by_its_client() -> Res
     for _ in 0..50 {
         ensure!(web.text("/api/index.html").await? == "a file\n");
     }
-    wait::until("both edges", Duration::from_secs(15), async || {
-        let edges =
-            collector.has_edges(&["shop/web>shop/files:http", "user>shop/web:http"], Duration::from_secs(5)).await?;
-        ensure!(edges.iter().all(|edge| edge.requests == 50), "{edges:?}");
-        ensure!(edges[0].reporter == "client" && edges[1].reporter == "server", "{edges:?}");
-        Ok(())
-    })
-    .await
+    let expected = [("shop/web>shop/files:http", 50), ("user>shop/web:http", 50)];
+    let edges = collector.has_counts(&expected, Duration::from_secs(15)).await?;
+    ensure!(edges[0].reporter == "client" && edges[1].reporter == "server", "{edges:?}");
+    Ok(())
 }
 
 #[tokio::test]

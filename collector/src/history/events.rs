@@ -12,15 +12,15 @@ pub(super) fn encode(transitions: &[&BreakerTransition]) -> PolarsResult<DataFra
     let each = || transitions.iter();
     let mut columns = Columns::of_height(transitions.len());
     columns
-        .time("at", each().map(|t| t.at))
+        .time("time", each().map(|t| t.at))
         .text("breaker", each().map(|t| &t.breaker))
         .text("client", each().map(|t| t.client.to_string()))
         .text("client_instance", each().map(|t| &t.client_instance))
         .text("server", each().map(|t| t.server.to_string()))
         .text("route", each().map(|t| &t.route))
         .text("endpoint", each().map(|t| &t.endpoint))
-        .text("from", each().map(|t| t.from.as_str()))
-        .text("to", each().map(|t| t.to.as_str()))
+        .text("from_state", each().map(|t| t.from.as_str()))
+        .text("to_state", each().map(|t| t.to.as_str()))
         .text("reason", each().map(|t| t.reason.as_str()))
         .text("origin", each().map(|t| t.origin.as_str()))
         .int("window_total", each().map(|t| t.window_total))
@@ -40,9 +40,9 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<api::Transition>> {
     let [breaker, client, server, endpoint] =
         [table.text("breaker")?, table.text("client")?, table.text("server")?, table.text("endpoint")?];
     let [from, to, reason, origin] =
-        [table.text("from")?, table.text("to")?, table.text("reason")?, table.text("origin")?];
+        [table.text("from_state")?, table.text("to_state")?, table.text("reason")?, table.text("origin")?];
     let (last_error, traces) = (table.text("last_error")?, table.text("traces")?);
-    let (at, total, failed) = (table.int("at")?, table.int("window_total")?, table.int("window_failed")?);
+    let (at, total, failed) = (table.int("time")?, table.int("window_total")?, table.int("window_failed")?);
     let threshold = table.float("threshold")?;
     let transition = |row| api::Transition {
         at: rfc3339(at.time(row)),

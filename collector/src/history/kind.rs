@@ -38,7 +38,7 @@ impl Kind {
     pub(super) const fn time_columns(self) -> (&'static str, &'static str) {
         match self {
             Self::Spans | Self::Edges => ("start", "start"),
-            Self::Logs | Self::BreakerEvents => ("at", "at"),
+            Self::Logs | Self::BreakerEvents => ("time", "time"),
             Self::Incidents => ("started_at", "updated_at"),
         }
     }
@@ -61,9 +61,9 @@ impl Kind {
     pub(super) const fn sort_columns(self) -> &'static [&'static str] {
         match self {
             Self::Spans => &["service", "name", "start"],
-            Self::Logs => &["service", "at"],
+            Self::Logs => &["service", "time"],
             Self::Edges => &["client", "server", "start"],
-            Self::BreakerEvents => &["at"],
+            Self::BreakerEvents => &["time"],
             Self::Incidents => &["id", "updated_at"],
         }
     }

@@ -12,7 +12,7 @@ pub(super) fn encode(logs: &[&LogRecord]) -> PolarsResult<DataFrame> {
     let each = || logs.iter();
     let mut columns = Columns::of_height(logs.len());
     columns
-        .time("at", each().map(|l| l.at))
+        .time("time", each().map(|l| l.at))
         .text("service", each().map(|l| l.service.to_string()))
         .text("instance", each().map(|l| &l.instance))
         .int("severity_number", each().map(|l| u64::from(l.severity_number)))
@@ -31,7 +31,7 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<(u64, api::Log)>> {
     let [service, severity, body, event] =
         [table.text("service")?, table.text("severity")?, table.text("body")?, table.text("event")?];
     let [trace_id, span_id, attributes] = [table.text("trace_id")?, table.text("span_id")?, table.text("attributes")?];
-    let at = table.int("at")?;
+    let at = table.int("time")?;
     let log = |row| api::Log {
         at: rfc3339(at.time(row)),
         service: service.owned(row),

@@ -18,7 +18,8 @@ use super::positions::Positions;
 
 /// Name of the manifest in the data folder.
 pub(super) const FILE: &str = "manifest.json";
-const VERSION: u32 = 1;
+/// 2: columns `time`, `from_state`, `to_state` where 1 had words that SQL reserves.
+const VERSION: u32 = 2;
 
 /// What history consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use crate::batch::Batch;
 use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(30);
 /// Batches in memory at most, whatever is in them.
 const MAX_BATCHES: usize = 100_000;
 
@@ -201,6 +201,12 @@ impl Owner {
             let result = ended(&mut job).await;
             self.take_over(result);
         }
+        // Nobody asks any more, and whoever reads the folder now should find each row once.
+        let (dir, retired) = (self.settings.dir, self.retired);
+        let deletion =
+            tokio::task::spawn_blocking(move || retired.iter().for_each(|(_, paths)| job::delete(&dir, paths)));
+        // What could not be deleted is deleted at the next start.
+        let _ended = deletion.await;
     }
 
     fn ground(&self) -> Ground {

@@ -146,9 +146,9 @@ impl History {
                         && query.trace.is_none_or(|t| reader.may_hold(e, t))
                 };
                 let plan = |rows: LazyFrame| {
-                    rows.filter(between("at", from, to).and(wanted_logs(&query)))
+                    rows.filter(between("time", from, to).and(wanted_logs(&query)))
                         .sort(
-                            ["at", "service", "trace_id", "body"],
+                            ["time", "service", "trace_id", "body"],
                             SortMultipleOptions::default().with_order_descending(true),
                         )
                         .slice(skip as i64, u32::try_from(limit + 1).unwrap_or(u32::MAX))
@@ -190,8 +190,8 @@ impl History {
     ) -> Result<Vec<api::Transition>, QueryError> {
         self.ask(move |contents, reader| {
             let plan = |rows: LazyFrame| {
-                rows.filter(between("at", from, to))
-                    .sort(["at"], SortMultipleOptions::default().with_order_descending(true))
+                rows.filter(between("time", from, to))
+                    .sort(["time"], SortMultipleOptions::default().with_order_descending(true))
                     .limit(u32::try_from(limit.min(MAX_LIMIT)).unwrap_or(u32::MAX))
             };
             events::decode(&reader.collect(contents, Kind::BreakerEvents, |e| e.overlaps(from, to), plan)?)

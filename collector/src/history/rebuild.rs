@@ -1,7 +1,7 @@
 //! Opening a data folder: the manifest when it is whole, otherwise a new one made from the files.
 //!
 //! A rebuilt manifest names every readable Parquet file. The journal position is read from the file names, which carry
-//! it. If the manifest broke within the minute in which merged files wait to be deleted, the rows of those files
+//! it. If the manifest broke within the half minute in which merged files wait to be deleted, the rows of those files
 //! appear twice; losing rows would be worse.
 
 use std::collections::BTreeSet;

@@ -126,6 +126,7 @@ async fn questions_see_every_row_once_while_files_are_written_and_merged() {
     running.until(|c| c.merges > 0).await;
     assert_eq!(running.log_bodies().await.len(), 40);
     running.stop().await;
+    assert!(parquet_files(dir.path()).len() < 20, "merged files are gone");
     let running = Running::start(lazy(dir.path()));
     assert_eq!(*running.history.durable().borrow(), 40);
     assert_eq!(running.log_bodies().await.len(), 40);
