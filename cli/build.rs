@@ -46,8 +46,11 @@ fn folder(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(given) = env::var_os("TRIPLINE_UI_DIR") {
         return Ok(given.into());
     }
-    let target = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let ui = target.ok_or("cargo's target folder has no CACHEDIR.TAG; set TRIPLINE_UI_DIR")?.join("ui");
+    // TARGET_FOLDER[/TRIPLE]/PROFILE/build/PACKAGE/out: cargo's own mark, CACHEDIR.TAG, is missing from a folder that cargo did not make.
+    let folder = out.ancestors().nth(4).ok_or("cargo's OUT_DIR is not where cargo puts it; set TRIPLINE_UI_DIR")?;
+    let of_triple = env::var_os("TARGET").is_some_and(|triple| folder.file_name() == Some(&triple));
+    let target = if of_triple { folder.parent().unwrap_or(folder) } else { folder };
+    let ui = target.join("ui");
     fs::create_dir_all(&ui)?;
     Ok(ui)
 }

@@ -117,7 +117,8 @@ impl Browser {
         Ok(entries.as_array().into_iter().flatten().filter(severe).map(text).collect())
     }
 
-    /// Has the page drawn as on a system that prefers these colours.
+    /// Has the page drawn as on a system that prefers these colours and no motion: a picture of a page whose colours are still
+    /// fading from one scheme into the other shows what nobody sees.
     ///
     /// # Errors
     /// When the browser does not answer.
@@ -126,7 +127,10 @@ impl Browser {
             Scheme::Light => "light",
             Scheme::Dark => "dark",
         };
-        let features = json!([{"name": "prefers-color-scheme", "value": value}]);
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": value},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
         let set = self.session.dev_tools("Emulation.setEmulatedMedia", json!({"features": features})).await;
         set.context("could not set the colour scheme").map(drop)
     }

@@ -163,7 +163,6 @@ async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<
     let demo = Demo::start(&fault).await?;
     let browser = Browser::open(&demo.api.url("/")).await?;
     browser.shows("g.node[aria-label*='payments-db']", Duration::from_secs(20)).await?;
-    photograph(&browser, "graph-quiet").await?;
     let opened = the_incident(&demo, 60, |_| true).await?;
     let delay = delay(&demo, &opened).await?;
     ensure!(delay <= 5.0, "opened {delay} s after the first trip");
@@ -183,7 +182,7 @@ async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<
 /// The last list of incidents before the demo ended by itself.
 async fn watch_until_the_end(demo: &mut Demo) -> Result<Vec<Incident>> {
     let mut last = Vec::new();
-    let end = demo.running.ended(Duration::from_secs(130));
+    let end = demo.running.ended(Duration::from_secs(240));
     tokio::pin!(end);
     loop {
         tokio::select! {
@@ -204,14 +203,19 @@ async fn watch_until_the_end(demo: &mut Demo) -> Result<Vec<Incident>> {
 async fn without_a_fault_nothing_is_told() -> Result<()> {
     let alertmanager = Alertmanager::start().await?;
     let url = format!("http://127.0.0.1:{}", alertmanager.port);
-    let mut demo = Demo::start(&["--seconds", "100", "--alertmanager", &url]).await?;
-    wait::until("all twelve services to be healthy", Duration::from_secs(60), async || {
+    let mut demo = Demo::start(&["--seconds", "210", "--alertmanager", &url]).await?;
+    let browser = Browser::open(&demo.api.url("/")).await?;
+    wait::until("all twelve services to be healthy and under load", Duration::from_secs(100), async || {
         let graph: Graph = demo.api.get("/api/v1/graph").await?;
         let healthy = graph.nodes.iter().filter(|node| node.health == Health::Healthy).count();
         ensure!(healthy == 13, "{:?}", graph.nodes.iter().map(|n| (&n.id, n.health)).collect::<Vec<_>>());
+        let entry = graph.edges.iter().find(|edge| edge.client == "user").context("no entry")?;
+        ensure!(entry.requests_per_second > 150.0, "{} requests a second at the entry", entry.requests_per_second);
         Ok(())
     })
     .await?;
+    photograph(&browser, "graph-quiet").await?;
+    ensure!(browser.complaints().await?.is_empty(), "{:?}", browser.complaints().await?);
     let incidents = watch_until_the_end(&mut demo).await?;
     ensure!(incidents.is_empty(), "{incidents:#?}");
     ensure!(alertmanager.alerts().await?.is_empty() && alertmanager.notified() == (0, 0));
