@@ -95,6 +95,12 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_into_a_lopsided_fan_is_straight() {
+        let at = place(9, &[(0, 1), (1, 2), (2, 3), (2, 4), (2, 5), (3, 6), (5, 6), (5, 7), (5, 8)]);
+        assert!((at[0].y - at[2].y).abs() < 1e-6 && (at[1].y - at[2].y).abs() < 1e-6, "{at:?}");
+    }
+
+    #[test]
     fn two_lanes_do_not_cross() {
         // 0 calls 1 and 2; 1 calls 4, 2 calls 3: with the names in order the lanes would cross.
         let at = place(5, &[(0, 1), (0, 2), (1, 4), (2, 3)]);

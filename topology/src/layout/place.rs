@@ -39,7 +39,32 @@ pub(super) fn place(layered: &Layered, ranks: &[Vec<usize>]) -> Vec<f64> {
             }
         }
     }
+    straighten(layered, ranks, &mut height);
     height
+}
+
+/// Where two nodes have only each other on the sides that face each other, the left one goes level with the right one, as far as there
+/// is room: pulling alone comes near to that, and an edge that is bent by a few pixels looks like a mistake.
+fn straighten(layered: &Layered, ranks: &[Vec<usize>], height: &mut [f64]) {
+    let mut right_of: Vec<Vec<usize>> = vec![Vec::new(); height.len()];
+    let mut left_of = vec![0_usize; height.len()];
+    for (left, right) in &layered.edges {
+        right_of[*left].push(*right);
+        left_of[*right] += 1;
+    }
+    for rank in ranks.iter().rev() {
+        let wished: Vec<f64> = rank
+            .iter()
+            .map(|node| match right_of[*node][..] {
+                [only] if left_of[only] == 1 => height[only],
+                _ => height[*node],
+            })
+            .collect();
+        let gaps: Vec<f64> = rank.windows(2).map(|pair| gap(pair[0], pair[1], layered.real)).collect();
+        for (node, y) in rank.iter().zip(spread(&wished, &gaps)) {
+            height[*node] = y;
+        }
+    }
 }
 
 fn gap(upper: usize, lower: usize, real: usize) -> f64 {
