@@ -98,7 +98,7 @@ wire! {
         pub health: Health,
         /// Requests it received in the window (for a node that nobody calls: requests it sent).
         pub requests: u64,
-        /// The same per second.
+        /// The same per second of the window, or of the collector's life where that is shorter.
         pub requests_per_second: f64,
         /// Share of those that failed.
         pub error_ratio: f64,
@@ -132,7 +132,7 @@ wire! {
         pub health: Health,
         /// Requests in the window, whatever their outcome.
         pub requests: u64,
-        /// The same per second.
+        /// The same per second of the window, or of the collector's life where that is shorter.
         pub requests_per_second: f64,
         /// Requests that failed, shed ones included.
         pub failed: u64,

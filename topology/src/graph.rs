@@ -79,6 +79,7 @@ pub struct ServiceGraph {
     nodes: BTreeMap<ServiceName, NodeState>,
     edges: BTreeMap<EdgeKey, EdgeState>,
     generation: u64,
+    began: Option<Timestamp>,
     drained_to: Option<Timestamp>,
 }
 
@@ -86,13 +87,21 @@ impl ServiceGraph {
     /// An empty graph.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, nodes: BTreeMap::new(), edges: BTreeMap::new(), generation: 0, drained_to: None }
+        Self { limits, nodes: BTreeMap::new(), edges: BTreeMap::new(), generation: 0, began: None, drained_to: None }
     }
 
     /// Grows by one whenever a node or an edge comes or goes.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// How much of a window of time that ends at `at` has passed since the first counted request: all of it, but for a graph that is
+    /// younger. At least a second.
+    #[must_use]
+    pub fn covered(&self, window: Duration, at: Timestamp) -> Duration {
+        let age = self.began.map_or(window, |began| at.since(began));
+        age.min(window).max(Duration::from_secs(1))
     }
 
     /// Every node, by name.
@@ -133,6 +142,7 @@ impl ServiceGraph {
         if now.since(window.start) > self.limits.late || end.since(now) > self.limits.early {
             return Observed::OutOfTime;
         }
+        self.began = Some(self.began.map_or(window.start, |began| began.min(window.start)));
         let client = self.admit(&window.key.client, window.client_kind, now);
         let server = self.admit(&window.key.server, window.server_kind, now);
         let key = self.admit_edge(EdgeKey { client, server, protocol: window.key.protocol }, now);

@@ -91,6 +91,8 @@ pub struct GraphSummary {
     pub at: Timestamp,
     /// Its length.
     pub window: Duration,
+    /// How much of it the graph has been there for: what rates are taken over.
+    pub covered: Duration,
     /// As [`ServiceGraph::generation`].
     pub generation: u64,
     /// By name.
@@ -121,7 +123,7 @@ impl GraphSummary {
             })
             .collect();
         let nodes = nodes_of(graph, &edges);
-        Self { at, window, generation: graph.generation(), nodes, edges }
+        Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
     }
 }
 

@@ -44,10 +44,10 @@ pub(crate) fn graph<'a>(
             incident_of.insert(service, &incident.id);
         }
     }
-    let seconds = summary.window.as_secs_f64();
+    let seconds = summary.covered.as_secs_f64();
     api::Graph {
         at: rfc3339(summary.at),
-        window_seconds: seconds,
+        window_seconds: summary.window.as_secs_f64(),
         generation: summary.generation,
         nodes: summary.nodes.iter().map(|summary| node(summary, seconds, placed, &incident_of)).collect(),
         edges: summary.edges.iter().map(|summary| edge(summary, seconds)).collect(),

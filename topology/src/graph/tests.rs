@@ -41,6 +41,17 @@ fn counts_are_exact_over_a_minute_also_after_thinning() {
 }
 
 #[test]
+fn rates_of_a_young_graph_are_taken_over_its_age() {
+    let minute = Duration::from_secs(60);
+    let mut graph = ServiceGraph::new(Limits::default());
+    assert_eq!(graph.covered(minute, NOW), minute);
+    graph.observe(&window("a", "b", NOW.as_secs(), 1), NOW);
+    assert_eq!(graph.covered(minute, NOW), Duration::from_secs(1));
+    assert_eq!(graph.covered(minute, NOW + Duration::from_secs(20)), Duration::from_secs(20));
+    assert_eq!(graph.covered(minute, NOW + Duration::from_secs(200)), minute);
+}
+
+#[test]
 fn the_clients_count_wins_over_the_servers_and_they_are_never_added() {
     let mut graph = ServiceGraph::new(Limits::default());
     graph.observe(&window("a", "b", NOW.as_secs(), 10), NOW);
