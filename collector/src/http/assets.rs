@@ -2,7 +2,8 @@
 //!
 //! Files are embedded compressed once, as small as they get. Browsers accept brotli only over TLS and on localhost, and `curl` neither
 //! that nor gzip: for them a file is decompressed on the way out. That is rare and the files are small, so nothing is
-//! kept decompressed. Any path that names no file and looks like none is a page of the UI: it gets `index.html`.
+//! kept decompressed. Any path that names no file and looks like none is a page of the UI: it gets `index.html`. So does whatever a
+//! browser navigates to (it asks for HTML), because the name of a service may hold a dot.
 
 use std::fmt::Debug;
 use std::io::Read;
@@ -74,12 +75,16 @@ pub(super) async fn fallback(State(app): State<App>, request: Request) -> Respon
         let text = "this binary was built without the web UI; build it with: cargo xtask build --release\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
-    let is_page = || path.rsplit('/').next().is_none_or(|name| !name.contains('.'));
     let file = if path.is_empty() { None } else { assets.get(path) };
-    match file.or_else(|| if is_page() { assets.get("index.html") } else { None }) {
+    match file.or_else(|| if is_page(path, request.headers()) { assets.get("index.html") } else { None }) {
         Some(asset) => respond(request.headers(), asset),
         None => Refusal::not_found(format!("the web UI has no file /{path}")).into_response(),
     }
+}
+
+fn is_page(path: &str, headers: &HeaderMap) -> bool {
+    let wants_html = || headers.get_all(header::ACCEPT).iter().any(|value| value.as_bytes().starts_with(b"text/html"));
+    path.rsplit('/').next().is_none_or(|name| !name.contains('.')) || wants_html()
 }
 
 fn respond(headers: &HeaderMap, asset: Asset) -> Response {
@@ -164,6 +169,19 @@ mod tests {
         ] {
             let headers = headers(header::ACCEPT_ENCODING, value);
             assert_eq!((accepts(&headers, "br"), accepts(&headers, "gzip")), (brotli, gzip), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_service_whose_name_holds_a_dot_has_a_page() {
+        let (navigation, script) = ("text/html,application/xhtml+xml,*/*;q=0.8", "*/*");
+        for (path, accept, expected) in [
+            ("services/shop/web", script, true),
+            ("services/api.shop.local", navigation, true),
+            ("services/api.shop.local", script, false),
+            ("missing.js", script, false),
+        ] {
+            assert_eq!(is_page(path, &headers(header::ACCEPT, accept)), expected, "{path} {accept}");
         }
     }
 
