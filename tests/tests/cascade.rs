@@ -159,7 +159,7 @@ async fn check_the_page(browser: &Browser) -> Result<()> {
 async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<()> {
     let alertmanager = Alertmanager::start().await?;
     let url = format!("http://127.0.0.1:{}", alertmanager.port);
-    let fault = ["--seconds", "240", "--fault", "payments-db:errors:20s:40s", "--alertmanager", &url];
+    let fault = ["--seconds", "210", "--fault", "payments-db:errors:20s:40s", "--alertmanager", &url];
     let demo = Demo::start(&fault).await?;
     let browser = Browser::open(&demo.api.url("/")).await?;
     browser.shows("g.node[aria-label*='payments-db']", Duration::from_secs(20)).await?;
@@ -169,7 +169,7 @@ async fn a_failing_database_is_one_incident_one_alert_and_a_picture() -> Result<
     check_the_story(&the_incident(&demo, 40, |incident| check_the_story(incident).is_ok()).await?)?;
     check_the_page(&browser).await?;
     ensure!(alertmanager.alerts().await?.len() == 1, "{:?}", alertmanager.alerts().await?);
-    let resolved = the_incident(&demo, 200, |incident| incident.phase == Phase::Resolved).await?;
+    let resolved = the_incident(&demo, 190, |incident| incident.phase == Phase::Resolved).await?;
     check_the_story(&resolved)?;
     ensure!(resolved.alerts_sent <= 4, "{} notifications", resolved.alerts_sent);
     wait::until("Alertmanager to tell the end", Duration::from_secs(20), async || {
