@@ -24,7 +24,7 @@ use crate::admin::{self, Admin};
 use crate::app_side::AppSide;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
-use crate::collector_link::{self, CollectorLink};
+use crate::collector_link::{self, CollectorAddress, CollectorLink};
 use crate::correlate::Correlator;
 use crate::directory::{Directory, Lookup};
 use crate::drain::{self, Drain, DrainStart};
@@ -98,7 +98,9 @@ pub enum StartError {
         why: &'static str,
     },
     /// The collector's address cannot be used.
-    #[error("the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT")]
+    #[error(
+        "the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT or https://HOST:PORT"
+    )]
     Collector {
         /// The address.
         url: String,
@@ -135,7 +137,8 @@ struct Parts {
     carriers: Vec<Carrier>,
     admin: StdListener,
     config: serde_json::Value,
-    collector: tonic::transport::Endpoint,
+    collector: CollectorAddress,
+    attributes: Vec<(String, String)>,
     transitions: mpsc::Receiver<BreakerTransition>,
 }
 
@@ -150,7 +153,7 @@ impl Proxy {
         for forward in &settings.forwards {
             check_forward(&shared, forward)?;
         }
-        collector_endpoint(settings).map(drop)
+        collector_address(settings).map(drop)
     }
 
     /// Binds all ports.
@@ -161,7 +164,7 @@ impl Proxy {
         let node = &configuration.node;
         let workers = settings.workers.max(1);
         let apps = app_sides(node, settings)?;
-        let collector = collector_endpoint(settings)?;
+        let collector = collector_address(settings)?;
         let outbound = bind(settings.outbound, workers, OUTBOUND)?;
         let inbound = (!apps.is_empty()).then(|| bind(settings.inbound, workers, INBOUND)).transpose()?;
         let admin_at = bind(settings.admin, 1, ADMIN)?;
@@ -197,7 +200,15 @@ impl Proxy {
             let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
             Carrier { worker, listeners }
         });
-        let parts = Parts { carriers: carriers.collect(), shared, admin, config, collector, transitions };
+        let parts = Parts {
+            carriers: carriers.collect(),
+            shared,
+            admin,
+            config,
+            collector,
+            attributes: settings.resource_attributes.clone(),
+            transitions,
+        };
         let (start, drain) = drain::channel();
         Ok(Self { parts, addresses, forwards, start, drain })
     }
@@ -229,7 +240,7 @@ impl Proxy {
         }
         let shared = parts.shared;
         runtime.block_on(async {
-            let link = CollectorLink::new(&parts.collector);
+            let link = CollectorLink::new(&parts.collector, &parts.attributes);
             let (counting, totals) = Counting::new(Arc::clone(&shared), workers);
             let counting = Arc::new(tokio::sync::Mutex::new(counting));
             let backlog = Arc::new(Backlog::default());
@@ -304,9 +315,10 @@ fn bind(address: SocketAddr, workers: usize, port: Port) -> Result<(SocketAddr, 
     Ok((bound.map_err(|error| port.error(address, error))?, listeners))
 }
 
-fn collector_endpoint(settings: &Settings) -> Result<tonic::transport::Endpoint, StartError> {
+fn collector_address(settings: &Settings) -> Result<CollectorAddress, StartError> {
     let url = &settings.collector;
-    collector_link::endpoint(url).map_err(|why| StartError::Collector { url: url.clone(), why })
+    collector_link::address(url, settings.collector_ca.as_deref())
+        .map_err(|why| StartError::Collector { url: url.clone(), why })
 }
 
 /// The application behind each listener; none for a pure client.

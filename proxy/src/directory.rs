@@ -135,6 +135,14 @@ impl Service {
 }
 
 impl Directory {
+    /// The service that has an endpoint at an address and speaks HTTP there.
+    pub(crate) fn service_at(&self, address: SocketAddr) -> Option<&Service> {
+        let is_there = |route: &PlannedRoute| {
+            route.protocol != ListenerProtocol::Tcp && route.targets.iter().any(|(_, target)| target.is_at(address))
+        };
+        self.services.iter().find(|service| service.routes.iter().any(is_there))
+    }
+
     /// The route for a redirected connection: by the address of a target, else by the port if only one service has it.
     pub(crate) fn tcp_route_to(&self, address: SocketAddr) -> Option<(&PlannedRoute, &Arc<Target>)> {
         let routes = || self.services.iter().filter_map(|service| service.tcp_route(Some(address.port())));

@@ -64,9 +64,11 @@ mod span_queue;
 mod tally;
 
 mod collector_link;
+mod collector_tls;
 mod events;
 mod export;
 mod report;
+mod resource_attributes;
 
 mod admin;
 mod config_view;

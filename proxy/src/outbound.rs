@@ -115,6 +115,12 @@ async fn find<'a>(
             Err((Refusal::NotABackend, text))
         }
         Lookup::Unknown => {
+            if let Some(service) = original.and_then(|original| directory.service_at(original))
+                && let Some(route) = service.route(parts, name)
+                && let Some(target) = route.target()
+            {
+                return Ok((route, Arc::clone(target)));
+            }
             let Some(externals) = &worker.shared.externals else {
                 let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
                 return Err((Refusal::UnknownHost, text));
@@ -137,6 +143,7 @@ struct Call<'a> {
 }
 
 /// What came of one attempt.
+#[expect(clippy::large_enum_variant, reason = "nearly every attempt is answered; a box would cost each an allocation")]
 enum Attempted {
     Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
     None(Failure),

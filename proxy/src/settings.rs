@@ -12,6 +12,8 @@ use clap::Parser;
 use thiserror::Error;
 use tripline_mesh::{Mesh, NodeConfig, NodeError, Problem, Problems, Source};
 
+use crate::resource_attributes;
+
 /// Most files read from a folder.
 const MAX_FILES: usize = 1_000;
 /// Largest file read, in bytes.
@@ -39,6 +41,15 @@ pub struct Args {
     /// OpenTelemetry's way to say the collector.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide = true)]
     pub otlp_endpoint: Option<String>,
+    /// Authorities that an https:// collector must lead to [default: the system's].
+    #[arg(long, env = "TRIPLINE_COLLECTOR_CA", value_name = "FILE")]
+    pub collector_ca: Option<PathBuf>,
+    /// OpenTelemetry's way to name the authorities.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", hide = true)]
+    pub otlp_certificate: Option<PathBuf>,
+    /// What else is said about this process in its telemetry: key=value,key=value.
+    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "PAIRS", default_value = "", hide_default_value = true)]
+    pub resource_attributes: String,
     /// Where other services reach this one; only bound when the node has listeners.
     #[arg(long, env = "TRIPLINE_INBOUND", value_name = "IP:PORT", default_value = "127.0.0.1:15000")]
     pub inbound: SocketAddr,
@@ -120,6 +131,10 @@ pub struct Settings {
     pub app: Option<SocketAddr>,
     /// The collector's OTLP gRPC address.
     pub collector: String,
+    /// Authorities that an encrypted collector must lead to; the system's when none.
+    pub collector_ca: Option<PathBuf>,
+    /// What else is said about this process in its telemetry.
+    pub resource_attributes: Vec<(String, String)>,
     /// Ports whose connections are passed to a service as bytes.
     pub forwards: Vec<Forward>,
     /// Share of new traces that are sampled, 0..=1.
@@ -138,6 +153,8 @@ impl Default for Settings {
             app: None,
             forwards: Vec::new(),
             collector: "http://127.0.0.1:4317".to_owned(),
+            collector_ca: None,
+            resource_attributes: Vec::new(),
             sample_ratio: 0.05,
             workers: 1,
         }
@@ -156,6 +173,8 @@ impl Args {
             app: self.app,
             forwards: self.forwards.clone(),
             collector: collector.unwrap_or_else(|| Settings::default().collector),
+            collector_ca: self.collector_ca.clone().or_else(|| self.otlp_certificate.clone()),
+            resource_attributes: resource_attributes::read(&self.resource_attributes),
             sample_ratio: self.sample_ratio,
             workers: self.workers,
         }

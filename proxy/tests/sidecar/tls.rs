@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use tripline_model::Reporter;
+use tripline_proxy::Settings;
 
-use crate::harness::certificates::{Authority, Files, listener, policy};
+use crate::harness::certificates::{Authority, Files, acceptor, listener, policy};
 use crate::harness::rpc::{RpcApp, RpcClient};
 use crate::harness::{App, Collector, Node, Reply, Running, eventually, get, mesh};
 
@@ -172,4 +173,24 @@ fn certificates_that_cannot_be_used_stop_the_start_with_their_path() {
     let error = tripline_proxy::Proxy::check(&configuration, &crate::harness::proxy::settings(&collector)).unwrap_err();
     let because = std::error::Error::source(&error).unwrap().to_string();
     assert!(error.is_configuration() && because.contains("checkout.key"), "{because}");
+}
+
+#[test]
+fn the_collector_may_be_encrypted_and_learns_what_else_is_said_of_the_process() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let collector = Collector::start_with(acceptor(&authority.issue("collector", &["localhost"])));
+    let app = App::start(|_| Reply::of(200));
+    let documents = mesh(&[web(String::new()), checkout(app.address.port(), "")]);
+    let settings = |trust: &std::path::Path| Settings {
+        collector: format!("https://localhost:{}", collector.address.port()),
+        collector_ca: Some(trust.to_owned()),
+        resource_attributes: vec![("team".to_owned(), "shop".to_owned())],
+        ..crate::harness::proxy::settings(&collector)
+    };
+    let deceived = Running::start(&documents, "shop/web", &settings(&stranger.trust));
+    get(deceived.outbound(), "checkout", "/", "");
+    let client = Running::start(&documents, "shop/web", &settings(&authority.trust));
+    get(client.outbound(), "checkout", "/", "");
+    assert_eq!(collector.edge_with(EDGE, Reporter::Client, 1).requests, 1, "nothing of who does not trust it");
+    assert!(collector.look(|kept| kept.resource.contains(&"team=shop".to_owned())));
 }

@@ -1,9 +1,14 @@
 //! Certificates for tests: an authority that signs what it is asked for, everything as files in a folder of the test's own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 /// An authority.
 pub(crate) struct Authority {
@@ -47,6 +52,17 @@ impl Authority {
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
+}
+
+/// A server of the test's own that shows these files.
+pub(crate) fn acceptor(files: &Files) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(&files.chain).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(rustls::DEFAULT_VERSIONS);
+    let mut config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// `tls` of a listener; clients need a certificate of `trust` if there is one.
