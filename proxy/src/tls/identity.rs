@@ -17,7 +17,7 @@ pub(super) fn service(uri: &str, own_namespace: &str) -> Option<String> {
             && !matches!(*segment, "." | "..")
             && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    if domain.is_empty() || !segments.iter().all(|segment| plain(segment)) {
+    if domain.is_empty() || !segments.iter().all(plain) {
         return None;
     }
     let (namespace, name) = match segments.as_slice() {
