@@ -33,6 +33,8 @@ pub struct Discovery {
 pub struct Backend {
     /// The virtual service.
     pub service: ServiceName,
+    /// How calls to it are encrypted: its own policy, else the node's default.
+    pub policy: Option<crate::ClientPolicy>,
 }
 
 /// A name that clients call, and who answers it.

@@ -126,4 +126,6 @@ pub struct Listener {
     pub connection_pool: Option<ConnectionPool>,
     /// What the clients of this listener carry out.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How it is encrypted; none when it is not.
+    pub tls: Option<crate::ListenerTls>,
 }

@@ -31,6 +31,7 @@ mod mesh;
 mod node_config;
 mod problem;
 mod route;
+mod tls;
 
 pub use document::{
     Backend, Discovery, Provider, RouterRoute, RouterTarget, VirtualNode, VirtualRouter, VirtualService,
@@ -45,3 +46,4 @@ pub use route::{
     GrpcRetryEvent, HeaderMatch, HttpRetryEvent, Pattern, QueryMatch, RequestHead, RetryPolicy, Route, RouteMatch,
     TcpRetryEvent, TextMatch,
 };
+pub use tls::{CertificateFiles, ClientPolicy, ClientTls, ListenerTls, TlsMode};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tripline_model::ServiceName;
 
 use crate::{
-    ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh, OutlierDetection, PortMapping,
-    Provider, Route, RouteMatch, RouterRoute, VirtualNode, VirtualService,
+    ClientPolicy, ClientTls, ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh,
+    OutlierDetection, PortMapping, Provider, Route, RouteMatch, RouterRoute, VirtualNode, VirtualService,
 };
 
 /// The configuration of one proxy, complete: nothing in it refers to anything outside it.
@@ -55,6 +55,8 @@ pub struct WeightedTarget {
     pub protocol: ListenerProtocol,
     /// When to eject an endpoint, as the server's listener asks its clients.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How calls to it are encrypted; not at all when none.
+    pub tls: Option<ClientTls>,
     /// The server's own limits; App Mesh enforces them at the server, not at the client.
     pub connection_pool: Option<ConnectionPool>,
 }
@@ -107,9 +109,20 @@ impl Mesh {
     /// [`NodeError::Unknown`] when the mesh has no such node.
     pub fn node_config(&self, node: &ServiceName) -> Result<NodeConfig, NodeError> {
         let node = self.nodes.get(node).ok_or_else(|| NodeError::unknown(self, &node.to_string()))?;
-        let called: Vec<&VirtualService> =
-            node.backends.iter().filter_map(|backend| self.services.get(&backend.service)).collect();
-        let mut services: Vec<OutboundService> = called.iter().map(|service| self.outbound(service)).collect();
+        let backends: Vec<_> = node
+            .backends
+            .iter()
+            .filter_map(|backend| Some((self.services.get(&backend.service)?, backend.policy.as_ref())))
+            .collect();
+        let called: Vec<&VirtualService> = backends.iter().map(|(service, _)| *service).collect();
+        let mut services: Vec<OutboundService> = backends
+            .iter()
+            .map(|(service, policy)| {
+                let mut outbound = self.outbound(service);
+                self.encrypt(&mut outbound, *policy);
+                outbound
+            })
+            .collect();
         name_hosts(&called, node.id.namespace(), &mut services);
         Ok(NodeConfig {
             service: node.id.clone(),
@@ -118,6 +131,16 @@ impl Mesh {
             listeners: node.listeners.clone(),
             services,
         })
+    }
+
+    /// Lets the client's policy decide how each target is called.
+    fn encrypt(&self, service: &mut OutboundService, policy: Option<&ClientPolicy>) {
+        let Some(policy) = policy else { return };
+        for target in service.routes.iter_mut().flat_map(|route| &mut route.targets) {
+            let listeners = self.nodes.get(&target.node).map(|node| node.listeners.as_slice()).unwrap_or_default();
+            let listener = listeners.iter().find(|listener| listener.port == target.port);
+            target.tls = policy.towards(target.port, listener.and_then(|listener| listener.tls.as_ref()));
+        }
     }
 
     /// A service without its host names.
@@ -193,6 +216,7 @@ fn weighted(node: &VirtualNode, listener: &Listener, weight: u32) -> Option<Weig
         discovery: discovery.kind,
         protocol: listener.protocol,
         outlier_detection: listener.outlier_detection,
+        tls: None,
         connection_pool: listener.connection_pool,
     })
 }

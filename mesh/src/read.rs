@@ -3,6 +3,7 @@
 mod matching;
 mod node;
 mod router;
+mod tls;
 
 use std::collections::BTreeMap;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod kinds;
 pub(crate) mod route;
+pub(crate) mod tls;
 
 use crate::Support;
 
@@ -99,9 +100,6 @@ const fn duration(min: i64) -> Shape {
     const POSITIVE: &[Field] = &[required("unit", UNITS), required("value", COUNT)];
     Shape::Object(if min == 0 { ANY } else { POSITIVE }, Rule::Free)
 }
-
-/// What is said of a listener or route that the proxy cannot carry.
-pub(crate) const HTTP_1_ONLY: &str = "the proxy carries HTTP/1.1 only so far; such exchanges fail";
 
 const PROTOCOL: Shape = Shape::Word(&["http", "http2", "grpc", "tcp"]);
 const PORT_MAPPING: Shape = Shape::Object(&[required("port", PORT), required("protocol", PROTOCOL)], Rule::Free);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use crate::app_side::Place;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::headers;
+use crate::late::Late;
 use crate::send::Lease;
 use crate::silence::{Over, SilenceTimer};
 use crate::target::Target;
@@ -46,6 +47,8 @@ pub(crate) struct Open {
     pub(crate) end: End,
     /// Who is told of a body that breaks off.
     pub(crate) target: Option<Arc<Target>>,
+    /// What its trailers decide.
+    pub(crate) late: Option<Box<Late>>,
     /// Its place among the requests that the application's listener allows.
     pub(crate) _place: Option<Place>,
 }
@@ -65,7 +68,8 @@ pub(crate) enum AnswerError {
 pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
     let (parts, inner) = response.into_parts();
     let mut passed = Passed { inner, timer, open: Some(open) };
-    if passed.inner.is_end_stream() {
+    // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
+    if passed.inner.is_end_stream() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         passed.finish();
     }
     Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))
@@ -83,8 +87,11 @@ pub(crate) fn own(status: u16, word: &'static str, text: String) -> Response<Ans
 impl Passed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let error = match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer.heard();
+                if let Some(trailers) = frame.trailers_mut() {
+                    self.judge(Some(trailers));
+                }
                 if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
                     open.exchange.response_bytes(data.len() as u64);
                 }
@@ -108,7 +115,21 @@ impl Passed {
         Poll::Ready(Some(Err(error)))
     }
 
+    /// Gives what only trailers could decide its end.
+    fn judge(&mut self, trailers: Option<&mut HeaderMap>) {
+        let Some(open) = &mut self.open else { return };
+        if let Some(late) = open.late.take() {
+            open.end = late.judge(&mut open.exchange, trailers);
+        }
+    }
+
+    /// The exchange and the connection, for whoever goes on with them.
+    pub(crate) fn into_open(mut self) -> Option<(Exchange, Lease)> {
+        self.open.take().map(|open| (open.exchange, open.lease))
+    }
+
     fn finish(&mut self) {
+        self.judge(None);
         if let Some(Open { mut exchange, lease, end, .. }) = self.open.take() {
             lease.give_back(exchange.shared());
             exchange.settle(end);
@@ -117,8 +138,11 @@ impl Passed {
 
     /// The server stopped in the middle: the connection is not used again, and the request has failed after all.
     fn break_off(&mut self) {
-        if let Some(Open { mut exchange, lease, end, target, .. }) = self.open.take() {
-            if end == End::Success {
+        if let Some(Open { mut exchange, lease, end, target, late, .. }) = self.open.take() {
+            if let Some(late) = late {
+                exchange.attempt_ends(AttemptEnd::NoAnswer);
+                late.breaks_off(&exchange);
+            } else if end == End::Success {
                 exchange.attempt_ends(AttemptEnd::NoAnswer);
                 if let Some(target) = target {
                     let now = exchange.shared().clock.now();

@@ -4,6 +4,7 @@
 //! runs everything else (admin port, reports, export, name resolution), so that telemetry never competes with a request
 //! inside one runtime.
 
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
@@ -16,32 +17,36 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tripline_mesh::{EgressFilter, Listener, ListenerProtocol, NodeConfig};
-use tripline_model::{BreakerTransition, Sidecar};
+use tripline_mesh::{ClientTls, EgressFilter, Listener, NodeConfig, WeightedTarget};
+use tripline_model::{BreakerTransition, ServiceName, Sidecar};
 
 use crate::admin::{self, Admin};
 use crate::app_side::AppSide;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
-use crate::collector_link::{self, CollectorLink};
+use crate::collector_link::{self, CollectorAddress, CollectorLink};
 use crate::correlate::Correlator;
-use crate::directory::Directory;
+use crate::directory::{Directory, Lookup};
 use crate::drain::{self, Drain, DrainStart};
 use crate::events::{Dropped, Events};
 use crate::export::{self, Backlog};
 use crate::external::Externals;
 use crate::listen;
 use crate::report::Counting;
-use crate::settings::{Configuration, Settings};
+use crate::settings::{Configuration, Forward, Settings};
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
 use crate::target::Target;
+use crate::tls::{ClientSide, ServerSide, TlsError, TlsFiles};
 use crate::trace_context::Sampler;
 use crate::worker::{Addresses, Connections, Half, Limits, Shared, Worker};
 use crate::{config_view, discover, headers};
 
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// Time between two looks at the certificate files.
+const CERTIFICATES: Duration = Duration::from_secs(2);
 
 /// Why a sidecar cannot start.
 #[derive(Debug, Error)]
@@ -79,18 +84,23 @@ pub enum StartError {
         "the application and the inbound half would both be at {0}: say where the application listens with --app or TRIPLINE_APP"
     )]
     Loop(SocketAddr),
-    /// A listener's protocol is not served.
-    #[error("listener {port} of {node} speaks {protocol}, which this version does not carry; use http")]
-    Protocol {
-        /// The node.
-        node: String,
-        /// The listener's port.
-        port: u16,
-        /// What it speaks.
-        protocol: ListenerProtocol,
+    /// Certificates cannot be used.
+    #[error("calls or listeners cannot be encrypted as the documents ask")]
+    Tls(#[from] TlsError),
+    /// What a forwarded port leads to is not there.
+    #[error("--forward {listen}={service}: {why}")]
+    Forward {
+        /// Where it listens.
+        listen: SocketAddr,
+        /// The service that was named.
+        service: String,
+        /// What is wrong.
+        why: &'static str,
     },
     /// The collector's address cannot be used.
-    #[error("the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT")]
+    #[error(
+        "the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT or https://HOST:PORT"
+    )]
     Collector {
         /// The address.
         url: String,
@@ -106,7 +116,7 @@ impl StartError {
     /// Whether the configuration is at fault, not the machine.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Loop(_) | Self::Protocol { .. } | Self::Collector { .. })
+        matches!(self, Self::Loop(_) | Self::Tls(_) | Self::Forward { .. } | Self::Collector { .. })
     }
 }
 
@@ -115,6 +125,7 @@ impl StartError {
 pub struct Proxy {
     parts: Parts,
     addresses: Addresses,
+    forwards: Vec<SocketAddr>,
     start: DrainStart,
     drain: Drain,
 }
@@ -126,7 +137,8 @@ struct Parts {
     carriers: Vec<Carrier>,
     admin: StdListener,
     config: serde_json::Value,
-    collector: tonic::transport::Endpoint,
+    collector: CollectorAddress,
+    attributes: Vec<(String, String)>,
     transitions: mpsc::Receiver<BreakerTransition>,
 }
 
@@ -136,8 +148,12 @@ impl Proxy {
     /// # Errors
     /// [`StartError`] for which [`StartError::is_configuration`] holds.
     pub fn check(configuration: &Configuration, settings: &Settings) -> Result<(), StartError> {
-        app_side(&configuration.node, settings)?;
-        collector_endpoint(settings).map(drop)
+        app_sides(&configuration.node, settings)?;
+        let (shared, _) = share(configuration, settings, Vec::new())?;
+        for forward in &settings.forwards {
+            check_forward(&shared, forward)?;
+        }
+        collector_address(settings).map(drop)
     }
 
     /// Binds all ports.
@@ -147,10 +163,10 @@ impl Proxy {
     pub fn bind(configuration: &Configuration, settings: &Settings) -> Result<Self, StartError> {
         let node = &configuration.node;
         let workers = settings.workers.max(1);
-        let app = app_side(node, settings)?;
-        let collector = collector_endpoint(settings)?;
+        let apps = app_sides(node, settings)?;
+        let collector = collector_address(settings)?;
         let outbound = bind(settings.outbound, workers, OUTBOUND)?;
-        let inbound = app.as_ref().map(|_| bind(settings.inbound, workers, INBOUND)).transpose()?;
+        let inbound = (!apps.is_empty()).then(|| bind(settings.inbound, workers, INBOUND)).transpose()?;
         let admin_at = bind(settings.admin, 1, ADMIN)?;
         let addresses = Addresses {
             inbound: inbound.as_ref().map(|(address, _)| *address),
@@ -167,7 +183,16 @@ impl Proxy {
             return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
         };
         let config = config_view::of(node, settings, &addresses);
-        let (shared, transitions) = share(configuration, settings, app);
+        let (shared, transitions) = share(configuration, settings, apps)?;
+        let mut forwards = Vec::new();
+        for (number, forward) in settings.forwards.iter().enumerate() {
+            check_forward(&shared, forward)?;
+            let (address, listeners) = bind(forward.listen, workers, FORWARD)?;
+            forwards.push(address);
+            for (listeners, listener) in halves.iter_mut().zip(listeners) {
+                listeners.push((Half::Forward(number), listener));
+            }
+        }
         if let Some(externals) = &shared.externals {
             externals.set_own(addresses.outbound);
         }
@@ -175,15 +200,29 @@ impl Proxy {
             let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
             Carrier { worker, listeners }
         });
-        let parts = Parts { carriers: carriers.collect(), shared, admin, config, collector, transitions };
+        let parts = Parts {
+            carriers: carriers.collect(),
+            shared,
+            admin,
+            config,
+            collector,
+            attributes: settings.resource_attributes.clone(),
+            transitions,
+        };
         let (start, drain) = drain::channel();
-        Ok(Self { parts, addresses, start, drain })
+        Ok(Self { parts, addresses, forwards, start, drain })
     }
 
     /// Where it listens; differs from the settings where these say port 0.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Where the ports that lead to one service each listen, in the order of the settings.
+    #[must_use]
+    pub fn forwards(&self) -> &[SocketAddr] {
+        &self.forwards
     }
 
     /// Carries traffic until `stop` is ready or somebody asks for a drain, then finishes what is under way.
@@ -201,12 +240,15 @@ impl Proxy {
         }
         let shared = parts.shared;
         runtime.block_on(async {
-            let link = CollectorLink::new(&parts.collector);
+            let link = CollectorLink::new(&parts.collector, &parts.attributes);
             let (counting, totals) = Counting::new(Arc::clone(&shared), workers);
             let counting = Arc::new(tokio::sync::Mutex::new(counting));
             let backlog = Arc::new(Backlog::default());
             let mut tasks = JoinSet::new();
             discover::keep_resolving(discover::names(&shared.targets), shared.clock, &mut tasks);
+            if !shared.tls.is_empty() {
+                tasks.spawn(keep_certificates_fresh(Arc::clone(&shared)));
+            }
             tasks.spawn(export::count(Arc::clone(&counting), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_reports(link.clone(), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_transitions(link.clone(), parts.transitions, Arc::clone(&shared)));
@@ -253,6 +295,7 @@ struct Port {
 
 const INBOUND: Port = Port { what: "inbound traffic", flag: "--inbound", variable: "TRIPLINE_INBOUND" };
 const OUTBOUND: Port = Port { what: "outbound traffic", flag: "--outbound", variable: "TRIPLINE_OUTBOUND" };
+const FORWARD: Port = Port { what: "forwarded traffic", flag: "--forward", variable: "TRIPLINE_FORWARD" };
 const ADMIN: Port = Port { what: "the admin port", flag: "--admin", variable: "TRIPLINE_ADMIN" };
 
 impl Port {
@@ -272,38 +315,63 @@ fn bind(address: SocketAddr, workers: usize, port: Port) -> Result<(SocketAddr, 
     Ok((bound.map_err(|error| port.error(address, error))?, listeners))
 }
 
-fn collector_endpoint(settings: &Settings) -> Result<tonic::transport::Endpoint, StartError> {
+fn collector_address(settings: &Settings) -> Result<CollectorAddress, StartError> {
     let url = &settings.collector;
-    collector_link::endpoint(url).map_err(|why| StartError::Collector { url: url.clone(), why })
+    collector_link::address(url, settings.collector_ca.as_deref())
+        .map_err(|why| StartError::Collector { url: url.clone(), why })
 }
 
-/// The application behind the first listener; none for a pure client.
-fn app_side(node: &NodeConfig, settings: &Settings) -> Result<Option<AppSide>, StartError> {
-    let Some(listener) = node.listeners.first() else { return Ok(None) };
-    if listener.protocol != ListenerProtocol::Http {
-        let (node, port, protocol) = (node.service.to_string(), listener.port, listener.protocol);
-        return Err(StartError::Protocol { node, port, protocol });
+/// The application behind each listener; none for a pure client.
+fn app_sides(node: &NodeConfig, settings: &Settings) -> Result<Vec<AppSide>, StartError> {
+    let mut sides = Vec::new();
+    for (number, listener) in node.listeners.iter().enumerate() {
+        // `--app` says where the first one is; the others are told apart by their ports.
+        let app = if number == 0 { app_address(listener, settings) } else { local(listener.port) };
+        if app == settings.inbound && app.port() != 0 {
+            return Err(StartError::Loop(app));
+        }
+        let load = |tls| ServerSide::load(tls, listener.port, listener.protocol, &node.service);
+        let tls = listener.tls.as_ref().map(load).transpose()?.map(Arc::new);
+        sides.push(AppSide::new(listener, app, settings.workers.max(1)).protected(tls));
     }
-    let app = app_address(listener, settings);
-    if app == settings.inbound && app.port() != 0 {
-        return Err(StartError::Loop(app));
+    if sides.len() > 1 {
+        tracing::info!("connections that are not redirected are taken to be for the node's first listener");
     }
-    if node.listeners.len() > 1 {
-        tracing::warn!(port = listener.port, "only the node's first listener is served");
+    Ok(sides)
+}
+
+fn check_forward(shared: &Shared, forward: &Forward) -> Result<(), StartError> {
+    let error = |why| StartError::Forward { listen: forward.listen, service: forward.service.clone(), why };
+    match shared.directory.find(&forward.service) {
+        Lookup::Service(service) if service.tcp_route(forward.port).is_some() => Ok(()),
+        Lookup::Service(_) => Err(error("the service has no route for tcp there")),
+        Lookup::NotABackend => Err(error("the service is no backend of this node")),
+        Lookup::Unknown => Err(error("no such service")),
     }
-    Ok(Some(AppSide::new(listener, app, settings.workers.max(1))))
+}
+
+/// Reads certificates again when they have changed.
+async fn keep_certificates_fresh(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(CERTIFICATES).await;
+        shared.tls.refresh();
+    }
 }
 
 /// Where the application listens.
 pub(crate) fn app_address(listener: &Listener, settings: &Settings) -> SocketAddr {
-    settings.app.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listener.port))
+    settings.app.unwrap_or_else(|| local(listener.port))
+}
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 fn share(
     configuration: &Configuration,
     settings: &Settings,
-    app: Option<AppSide>,
-) -> (Arc<Shared>, mpsc::Receiver<BreakerTransition>) {
+    apps: Vec<AppSide>,
+) -> Result<(Arc<Shared>, mpsc::Receiver<BreakerTransition>), StartError> {
     let node = &configuration.node;
     let workers = settings.workers.max(1);
     let sidecar = Sidecar {
@@ -316,14 +384,21 @@ fn share(
     let (events, transitions) = Events::new(sidecar.clone(), Arc::clone(&dropped));
     let mut targets: Vec<Arc<Target>> = Vec::new();
     let mut known = FxHashMap::default();
+    let mut tls = client_sides(node)?;
     let directory = Directory::new(node, configuration.mesh_hosts.iter().cloned(), |weighted| {
-        let key = (weighted.node.clone(), weighted.hostname.clone(), weighted.port);
-        let number = *known.entry(key).or_insert_with(|| {
-            targets.push(Arc::new(Target::new(targets.len(), weighted, workers, Arc::clone(&events))));
+        let key = target_key(weighted);
+        let number = *known.entry(key.clone()).or_insert_with(|| {
+            let target = Target::new(targets.len(), weighted, workers, Arc::clone(&events));
+            targets.push(Arc::new(target.encrypted(tls.get(&key).cloned())));
             targets.len() - 1
         });
         Arc::clone(&targets[number])
     });
+    let tls = TlsFiles {
+        servers: apps.iter().filter_map(|app| app.tls.clone()).collect(),
+        clients: tls.drain().map(|(_, side)| side).collect(),
+        ..TlsFiles::default()
+    };
     let limits = Limits::default();
     let shared = Shared {
         clock: Clock::start(),
@@ -333,8 +408,10 @@ fn share(
         externals: (node.egress == EgressFilter::AllowAll)
             .then(|| Externals::new(targets.len(), workers, Arc::clone(&events))),
         targets,
-        correlator: app.as_ref().map(|_| Correlator::new()),
-        app,
+        correlator: (!apps.is_empty()).then(Correlator::new),
+        apps,
+        tls,
+        forwards: settings.forwards.clone(),
         sampler: Sampler::new(settings.sample_ratio),
         spans: SpanQueue::default(),
         dropped,
@@ -345,5 +422,26 @@ fn share(
     };
     // Literal addresses need no resolver, so the first request finds them.
     discover::take_literals(&shared.targets, shared.clock);
-    (Arc::new(shared), transitions)
+    Ok((Arc::new(shared), transitions))
+}
+
+/// What makes two targets of routes one: the node, where it is found, and how it is encrypted.
+type TargetKey = (ServiceName, String, u16, Option<ClientTls>);
+
+fn target_key(weighted: &WeightedTarget) -> TargetKey {
+    (weighted.node.clone(), weighted.hostname.clone(), weighted.port, weighted.tls.clone())
+}
+
+/// Reads the files of every policy towards a target.
+fn client_sides(node: &NodeConfig) -> Result<FxHashMap<TargetKey, Arc<ClientSide>>, TlsError> {
+    let routes = node.services.iter().flat_map(|service| &service.routes);
+    let mut sides = FxHashMap::default();
+    for weighted in routes.flat_map(|route| &route.targets) {
+        let Some(policy) = &weighted.tls else { continue };
+        if let Entry::Vacant(place) = sides.entry(target_key(weighted)) {
+            let side = ClientSide::load(policy, &weighted.node, &weighted.hostname, weighted.protocol)?;
+            place.insert(Arc::new(side));
+        }
+    }
+    Ok(sides)
 }

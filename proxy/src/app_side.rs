@@ -10,15 +10,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tripline_mesh::Listener;
+use tripline_mesh::{Listener, ListenerProtocol};
 
 use crate::endpoint::Endpoint;
+use crate::target::form_of;
+use crate::tls::ServerSide;
+use crate::transport::Transport;
 
 /// The application.
 #[derive(Debug)]
 pub(crate) struct AppSide {
     /// Where it listens.
     pub(crate) endpoint: Arc<Endpoint>,
+    /// The listener's port, where clients believe to connect.
+    pub(crate) port: u16,
+    /// What the listener declares to be spoken.
+    pub(crate) protocol: ListenerProtocol,
+    /// How the listener is protected.
+    pub(crate) tls: Option<Arc<ServerSide>>,
     /// Limit of the whole exchange.
     pub(crate) per_request: Option<Duration>,
     /// Longest silence within the answer.
@@ -50,11 +59,23 @@ impl AppSide {
             most_waiting: pool.and_then(|pool| pool.max_pending_requests).map_or(usize::MAX, |most| most as usize),
         });
         Self {
-            endpoint: Arc::new(Endpoint::new(&address.to_string(), Arc::new([address]), workers)),
+            endpoint: Arc::new(
+                Endpoint::new(&address.to_string(), Arc::new([address]), workers)
+                    .over(Transport { form: form_of(listener.protocol), tls: None }),
+            ),
+            port: listener.port,
+            protocol: listener.protocol,
+            tls: None,
             per_request: listener.timeouts.per_request,
             idle: listener.timeouts.idle,
             gate,
         }
+    }
+
+    /// Says how its listener is protected.
+    #[must_use]
+    pub(crate) fn protected(self, tls: Option<Arc<ServerSide>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Waits for a place; none when too many wait already.
@@ -92,7 +113,7 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tripline_mesh::{ConnectionPool, ListenerProtocol, Timeouts};
+    use tripline_mesh::{ConnectionPool, Timeouts};
 
     use super::*;
 
@@ -108,6 +129,7 @@ mod tests {
                 max_requests: None,
             }),
             outlier_detection: None,
+            tls: None,
         };
         let app = Arc::new(AppSide::new(&listener, SocketAddr::from(([127, 0, 0, 1], 80)), 1));
         let first = app.enter().await.unwrap();

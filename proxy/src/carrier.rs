@@ -65,7 +65,7 @@ async fn prune(worker: Arc<Worker>) {
         for endpoint in worker.shared.all_targets().iter().flat_map(|target| target.endpoints()) {
             endpoint.prune(worker.index, now, idle);
         }
-        if let Some(app) = &worker.shared.app {
+        for app in &worker.shared.apps {
             app.endpoint.prune(worker.index, now, idle);
         }
     }

@@ -1,15 +1,22 @@
-//! The connection to the collector: OTLP over gRPC, made when first needed and again whenever it is lost.
+//! The connection to the collector: OTLP over gRPC, compressed with gzip, made when first needed and again whenever it is lost.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use tripline_otlp::proto::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use tripline_otlp::proto::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use tripline_otlp::proto::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+
+use crate::collector_tls::CollectorTls;
+use crate::resource_attributes::add;
 
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -19,6 +26,15 @@ const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 #[derive(Debug, Clone)]
 pub(crate) struct CollectorLink {
     channel: Channel,
+    /// What the operator says about this process.
+    attributes: Arc<[(String, String)]>,
+}
+
+/// Where the collector is and how it is called.
+#[derive(Debug)]
+pub(crate) struct CollectorAddress {
+    endpoint: Endpoint,
+    tls: Option<CollectorTls>,
 }
 
 /// Why the collector did not take something.
@@ -30,45 +46,59 @@ pub(crate) enum Refused {
     ForGood(String),
 }
 
-/// Checks the collector's address.
-pub(crate) fn endpoint(url: &str) -> Result<Endpoint, String> {
+/// Checks the collector's address; `authorities` is the file of those that an `https://` one must lead to.
+pub(crate) fn address(url: &str, authorities: Option<&Path>) -> Result<CollectorAddress, String> {
     let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    if with_scheme.starts_with("https://") {
-        return Err("TLS to the collector is not supported yet; use an http:// address".to_owned());
-    }
-    let endpoint = Endpoint::from_shared(with_scheme).map_err(|error| error.to_string())?;
-    Ok(endpoint.connect_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(5)).tcp_nodelay(true))
+    let endpoint = Endpoint::from_shared(with_scheme.clone()).map_err(|error| error.to_string())?;
+    let tls = match with_scheme.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") => {
+            Some(CollectorTls::load(&uri, authorities).map_err(|error| error.to_string())?)
+        }
+        Ok(uri) if uri.scheme_str() != Some("http") => return Err("expected http:// or https://".to_owned()),
+        _ => None,
+    };
+    // A handshake takes longer than a connection.
+    let limit = if tls.is_some() { Duration::from_secs(3) } else { Duration::from_secs(1) };
+    let endpoint = endpoint.connect_timeout(limit).timeout(Duration::from_secs(5)).tcp_nodelay(true);
+    Ok(CollectorAddress { endpoint, tls })
 }
 
 impl CollectorLink {
     /// A link that is not connected yet; needs a runtime.
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
-        Self { channel: endpoint.connect_lazy() }
+    pub(crate) fn new(address: &CollectorAddress, attributes: &[(String, String)]) -> Self {
+        let channel = match &address.tls {
+            Some(tls) => address.endpoint.connect_with_connector_lazy(tls.clone()),
+            None => address.endpoint.connect_lazy(),
+        };
+        Self { channel, attributes: attributes.into() }
     }
 
     /// Sends a report.
-    pub(crate) async fn metrics(&self, message: ExportMetricsServiceRequest) -> Result<(), Refused> {
+    pub(crate) async fn metrics(&self, mut message: ExportMetricsServiceRequest) -> Result<(), Refused> {
+        message.resource_metrics.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportMetricsServiceResponse>::default();
         let path = PathAndQuery::from_static(METRICS);
         self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends transitions.
-    pub(crate) async fn logs(&self, message: ExportLogsServiceRequest) -> Result<(), Refused> {
+    pub(crate) async fn logs(&self, mut message: ExportLogsServiceRequest) -> Result<(), Refused> {
+        message.resource_logs.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportLogsServiceResponse>::default();
         let path = PathAndQuery::from_static(LOGS);
         self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends spans.
-    pub(crate) async fn traces(&self, message: ExportTraceServiceRequest) -> Result<(), Refused> {
+    pub(crate) async fn traces(&self, mut message: ExportTraceServiceRequest) -> Result<(), Refused> {
+        message.resource_spans.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportTraceServiceResponse>::default();
         let path = PathAndQuery::from_static(TRACES);
         self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, Refused> {
-        let mut grpc = Grpc::new(self.channel.clone());
+        let mut grpc = Grpc::new(self.channel.clone()).send_compressed(CompressionEncoding::Gzip);
         grpc.ready().await.map_err(|error| Refused::ForNow(error.to_string()))?;
         Ok(grpc)
     }
@@ -97,10 +127,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_leniently_and_tls_is_refused() {
-        assert!(endpoint("127.0.0.1:4317").is_ok());
-        assert!(endpoint("http://collector:4317").is_ok());
-        assert!(endpoint("https://collector:4317").unwrap_err().contains("TLS"));
-        assert!(endpoint("http://").is_err());
+    fn addresses_are_read_leniently() {
+        assert!(address("127.0.0.1:4317", None).is_ok_and(|address| address.tls.is_none()));
+        assert!(address("http://collector:4317", None).is_ok_and(|address| address.tls.is_none()));
+        assert!(address("http://", None).is_err());
+        assert_eq!(address("ftp://collector", None).err().as_deref(), Some("expected http:// or https://"));
+        let no_file = address("https://collector:4317", Some(Path::new("/nowhere.pem"))).err().unwrap_or_default();
+        assert!(no_file.contains("/nowhere.pem"), "{no_file}");
     }
 }

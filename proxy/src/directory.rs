@@ -3,13 +3,15 @@
 //! Built once from the configuration. Hosts are looked up without allocating when they come in lower case and without a
 //! port, as they mostly do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tripline_mesh::{
-    HttpRetryEvent, ListenerProtocol, NodeConfig, RequestHead, RetryPolicy, Route, RouteMatch, Timeouts,
+    HttpRetryEvent, ListenerProtocol, NodeConfig, OutboundService, RequestHead, RetryPolicy, Route, RouteMatch,
+    Timeouts,
 };
 
 use crate::target::Target;
@@ -30,6 +32,8 @@ pub(crate) struct Directory {
 pub(crate) struct Service {
     /// The host that names it first.
     pub(crate) host: Box<str>,
+    /// Ports that clients address when they speak tcp.
+    ports: Vec<u16>,
     routes: Vec<PlannedRoute>,
 }
 
@@ -38,6 +42,7 @@ pub(crate) struct Service {
 pub(crate) struct PlannedRoute {
     matches: RouteMatch,
     takes_all: bool,
+    protocol: ListenerProtocol,
     targets: Vec<(u32, Arc<Target>)>,
     weights: u32,
     /// Limit of the whole exchange.
@@ -74,6 +79,7 @@ impl Directory {
             }
             services.push(Service {
                 host: service.hosts.first().map_or("", String::as_str).into(),
+                ports: tcp_ports(service),
                 routes: service.routes.iter().map(|route| PlannedRoute::new(route, &mut target)).collect(),
             });
         }
@@ -110,7 +116,45 @@ impl Directory {
 impl Service {
     /// The first route that takes the request.
     pub(crate) fn route(&self, head: &Parts, host: &str) -> Option<&PlannedRoute> {
-        self.routes.iter().find(|route| route.takes_all || route.matches.matches(&Head { parts: head, host }))
+        let mut routes = self.routes.iter().filter(|route| route.protocol != ListenerProtocol::Tcp);
+        routes.find(|route| route.takes_all || route.matches.matches(&Head { parts: head, host }))
+    }
+}
+
+/// Routes for bytes, which have no host to be found by.
+impl Service {
+    /// The first route for connections to a port; any port when none is said.
+    pub(crate) fn tcp_route(&self, port: Option<u16>) -> Option<&PlannedRoute> {
+        let fits = |route: &&PlannedRoute| match (port, route.matches.port) {
+            (None, _) => true,
+            (Some(port), Some(wanted)) => port == wanted,
+            (Some(port), None) => self.ports.contains(&port) || route.targets.iter().any(|(_, t)| t.port == port),
+        };
+        self.routes.iter().filter(|route| route.protocol == ListenerProtocol::Tcp).find(fits)
+    }
+}
+
+impl Directory {
+    /// The service that has an endpoint at an address and speaks HTTP there.
+    pub(crate) fn service_at(&self, address: SocketAddr) -> Option<&Service> {
+        let is_there = |route: &PlannedRoute| {
+            route.protocol != ListenerProtocol::Tcp && route.targets.iter().any(|(_, target)| target.is_at(address))
+        };
+        self.services.iter().find(|service| service.routes.iter().any(is_there))
+    }
+
+    /// The route for a redirected connection: by the address of a target, else by the port if only one service has it.
+    pub(crate) fn tcp_route_to(&self, address: SocketAddr) -> Option<(&PlannedRoute, &Arc<Target>)> {
+        let routes = || self.services.iter().filter_map(|service| service.tcp_route(Some(address.port())));
+        let by_address = routes().find_map(|route| {
+            let (_, target) = route.targets.iter().find(|(_, target)| target.is_at(address))?;
+            Some((route, target))
+        });
+        by_address.or_else(|| {
+            let mut routes = routes();
+            let (route, None) = (routes.next()?, routes.next()) else { return None };
+            Some((route, route.target()?))
+        })
     }
 }
 
@@ -120,6 +164,7 @@ impl PlannedRoute {
         let targets: Vec<_> = weighted.map(|weighted| (weighted.weight, target(weighted))).collect();
         Self {
             takes_all: route.matches == RouteMatch::prefix("/"),
+            protocol: route.protocol,
             matches: route.matches.clone(),
             weights: targets.iter().map(|(weight, _)| weight).sum(),
             targets,
@@ -134,6 +179,7 @@ impl PlannedRoute {
         Self {
             matches: RouteMatch::prefix("/"),
             takes_all: true,
+            protocol: ListenerProtocol::Http,
             targets: Vec::new(),
             weights: 0,
             per_request: timeouts.per_request,
@@ -169,6 +215,11 @@ pub(crate) fn retries_status(policy: &RetryPolicy, status: u16) -> bool {
 /// Whether a broken connection is something that the policy tries again; a request that never arrived always may be.
 pub(crate) fn retries_connection(policy: &RetryPolicy) -> bool {
     !policy.tcp_retry_events.is_empty() || policy.http_retry_events.contains(&HttpRetryEvent::StreamError)
+}
+
+fn tcp_ports(service: &OutboundService) -> Vec<u16> {
+    let tcp = service.ports.iter().filter(|mapping| mapping.protocol == ListenerProtocol::Tcp);
+    tcp.map(|mapping| mapping.port).collect()
 }
 
 struct Head<'a> {
@@ -212,7 +263,7 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use tripline_mesh::{DiscoveryKind, EgressFilter, OutboundService, WeightedTarget};
+    use tripline_mesh::{DiscoveryKind, EgressFilter, WeightedTarget};
     use tripline_model::ServiceName;
 
     use super::*;
@@ -227,6 +278,7 @@ mod tests {
             discovery: DiscoveryKind::LoadBalancer,
             protocol: ListenerProtocol::Http,
             outlier_detection: None,
+            tls: None,
             connection_pool: None,
         }
     }

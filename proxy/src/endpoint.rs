@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tripline_model::Timestamp;
 
+use crate::multiplex::Multiplex;
 use crate::pool::{Pool, Sender};
+use crate::transport::Transport;
 
 /// One endpoint, shared by all workers.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(crate) struct Endpoint {
     in_flight: AtomicU32,
     /// One per worker; locked to take or give back one connection.
     pools: Box<[Mutex<Pool>]>,
+    /// The same for HTTP/2.
+    lines: Box<[Multiplex]>,
+    transport: Transport,
 }
 
 impl Endpoint {
@@ -34,7 +39,25 @@ impl Endpoint {
             turn: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             pools: (0..workers).map(|_| Mutex::default()).collect(),
+            lines: (0..workers).map(|_| Multiplex::default()).collect(),
+            transport: Transport::default(),
         }
+    }
+
+    /// Says how it is connected to.
+    #[must_use]
+    pub(crate) fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// How it is connected to.
+    pub(crate) const fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// The HTTP/2 connections of a worker.
+    pub(crate) fn lines(&self, worker: usize) -> Option<&Multiplex> {
+        self.lines.get(worker)
     }
 
     /// Its name in events.
@@ -60,6 +83,11 @@ impl Endpoint {
         addresses.get(turn.checked_rem(addresses.len())?).copied()
     }
 
+    /// Whether an address is one of its own.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
     /// Replaces the addresses; open connections stay until they end.
     pub(crate) fn set_addresses(&self, addresses: Arc<[SocketAddr]>) {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
@@ -78,6 +106,9 @@ impl Endpoint {
     /// Closes connections that have been idle too long or were closed by the server.
     pub(crate) fn prune(&self, worker: usize, now: Timestamp, idle: Duration) {
         self.with_pool(worker, |pool| pool.prune(now, idle));
+        if let Some(lines) = self.lines.get(worker) {
+            lines.prune(now, idle);
+        }
     }
 
     fn with_pool<T>(&self, worker: usize, act: impl FnOnce(&mut Pool) -> T) -> Option<T> {

@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tripline_model::{EdgeCounts, Timestamp};
 
 use crate::correlate::{CallEnd, Calls, Followed};
+use crate::grpc::Code;
 use crate::guarded_io::Busy;
 use crate::mark::Mark;
 use crate::span::{SpanDraft, SpanEnd};
-use crate::tally::EdgeSlot;
+use crate::tally::{EdgeSlot, Ended, Protection};
 use crate::trace_context::TraceContext;
 use crate::worker::{Shared, Worker};
 
@@ -64,6 +66,9 @@ pub(crate) struct Exchange {
     end: End,
     counts: EdgeCounts,
     streamed: Option<Arc<AtomicU64>>,
+    protection: Protection,
+    /// Time that counts as its latency, when that is not its whole life.
+    latency: Option<Duration>,
     context: TraceContext,
     span: Option<Box<SpanDraft>>,
     /// What the span says about the end.
@@ -88,6 +93,15 @@ impl Exchange {
         Self::new(worker, EdgeSlot::Inbound(client), (context, now), Side::Inbound(followed), busy)
     }
 
+    /// A connection whose bytes pass without being looked at: it belongs to no trace and to no request.
+    pub(crate) fn connection(worker: &Arc<Worker>, slot: EdgeSlot, busy: Busy) -> Self {
+        let side = match slot {
+            EdgeSlot::Outbound(_) => Side::Outbound { joined: false, mark: None },
+            EdgeSlot::Inbound(_) => Side::Inbound(None),
+        };
+        Self::new(worker, slot, (TraceContext::none(), worker.shared.clock.now()), side, busy)
+    }
+
     fn new(
         worker: &Arc<Worker>,
         slot: EdgeSlot,
@@ -102,6 +116,8 @@ impl Exchange {
             end: End::default(),
             counts: EdgeCounts::default(),
             streamed: None,
+            protection: Protection::default(),
+            latency: None,
             context,
             span: None,
             span_end: SpanEnd::default(),
@@ -148,6 +164,39 @@ impl Exchange {
     /// Counts bytes of the answer's body.
     pub(crate) const fn response_bytes(&mut self, bytes: u64) {
         self.counts.response_bytes += bytes;
+    }
+
+    /// Counts bytes that passed on an upgraded connection or one that is no HTTP.
+    pub(crate) const fn passed(&mut self, to_server: u64, to_client: u64) {
+        self.counts.request_bytes += to_server;
+        self.counts.response_bytes += to_client;
+    }
+
+    /// Tells what has passed so far, of an exchange that may live for long.
+    pub(crate) fn tell_progress(&mut self) {
+        let (request_bytes, response_bytes) = (self.counts.request_bytes, self.counts.response_bytes);
+        self.counts.request_bytes = 0;
+        self.counts.response_bytes = 0;
+        let counts = EdgeCounts { request_bytes, response_bytes, ..EdgeCounts::default() };
+        let progress = Ended { counts: &counts, latency: None, self_time: None, protection: self.protection };
+        self.worker.shard.record(self.slot, &progress);
+    }
+
+    /// The time from its beginning to now is its latency, however long it lives on.
+    pub(crate) fn latency_ends(&mut self) {
+        self.latency = Some(self.worker.shared.clock.now().since(self.began));
+    }
+
+    /// Says how the connection it goes over is protected.
+    pub(crate) const fn protected(&mut self, protection: Protection) {
+        self.protection = protection;
+    }
+
+    /// Notes the status that a gRPC call ended with.
+    pub(crate) fn grpc_status(&mut self, code: Code) {
+        if self.span.is_some() {
+            self.span_end.grpc = Some(code.number());
+        }
     }
 
     /// An attempt is sent.
@@ -256,11 +305,12 @@ impl Drop for Exchange {
             self.counts.propagated_failures = 0;
         }
         if let Some(streamed) = &self.streamed {
-            self.counts.request_bytes = streamed.load(Ordering::Relaxed);
+            self.counts.request_bytes += streamed.load(Ordering::Relaxed);
         }
-        let latency = (self.end != End::Shed).then(|| now.since(self.began));
+        let latency = (self.end != End::Shed).then(|| self.latency.unwrap_or_else(|| now.since(self.began)));
         let self_time = calls.and_then(|calls| calls.self_time).filter(|_| self.end != End::Cancelled);
-        self.worker.shard.record(self.slot, &self.counts, latency, self_time);
+        let ended = Ended { counts: &self.counts, latency, self_time, protection: self.protection };
+        self.worker.shard.record(self.slot, &ended);
         if let Some(draft) = self.span.take() {
             let span = draft.finish(&self.context, (self.began, now), self.end, &self.span_end);
             if shared.spans.push(span).is_err() {

@@ -79,12 +79,22 @@ impl Externals {
 
     /// The host that a Host field names; known from now on.
     pub(crate) fn find(&self, host: &str) -> Result<Arc<External>, NoExternal> {
-        let key = host.to_ascii_lowercase();
+        self.find_speaking(host, ListenerProtocol::Http)
+    }
+
+    /// Where a redirected connection was going whose bytes are no HTTP.
+    pub(crate) fn find_bytes(&self, address: SocketAddr) -> Result<Arc<External>, NoExternal> {
+        self.find_speaking(&address.to_string(), ListenerProtocol::Tcp)
+    }
+
+    fn find_speaking(&self, host: &str, protocol: ListenerProtocol) -> Result<Arc<External>, NoExternal> {
+        let host = host.to_ascii_lowercase();
         let mut hosts = self.lock();
+        let key = if protocol == ListenerProtocol::Tcp { format!("tcp {host}") } else { host.clone() };
         if let Some(external) = hosts.get(key.as_str()) {
             return Ok(Arc::clone(external));
         }
-        let (name, port) = split(&key).ok_or(NoExternal::Invalid)?;
+        let (name, port) = split(&host).ok_or(NoExternal::Invalid)?;
         if self.own.get().is_some_and(|own| own.port() == port && is_local(name)) {
             return Err(NoExternal::Itself);
         }
@@ -97,8 +107,9 @@ impl Externals {
             hostname: name.to_owned(),
             port,
             discovery: DiscoveryKind::LoadBalancer,
-            protocol: ListenerProtocol::Http,
+            protocol,
             outlier_detection: None,
+            tls: None,
             connection_pool: None,
         };
         let number = self.first_number + hosts.len();

@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// The connection was not made.
     ConnectFailed,
+    /// The connection could not be secured.
+    TlsHandshake,
     /// The connection broke before the answer began.
     Reset,
     /// What came back is no HTTP.
@@ -37,6 +39,7 @@ impl Failure {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::TlsHandshake => "tls_handshake",
             Self::Reset => "reset",
             Self::BadAnswer => "bad_answer",
             Self::Timeout => "timeout",
@@ -63,8 +66,9 @@ impl Failure {
             Self::ConnectRefused => "refused the connection: nothing listens there",
             Self::ConnectTimeout => "did not accept a connection in time",
             Self::ConnectFailed => "could not be connected to",
+            Self::TlsHandshake => "could not be connected to securely: check both ends' certificates and names",
             Self::Reset => "closed the connection before it answered",
-            Self::BadAnswer => "answered with something that is no HTTP/1.1",
+            Self::BadAnswer => "answered with something that is no HTTP",
             Self::Timeout => "did not answer in time",
             Self::NoEndpoint => "has no address: its name does not resolve",
             Self::BreakerOpen => "was not called: its breaker is open",
@@ -100,6 +104,6 @@ impl Failure {
 
     /// Whether the request certainly never reached the server.
     pub(crate) const fn is_unsent(self) -> bool {
-        matches!(self, Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed)
+        matches!(self, Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed | Self::TlsHandshake)
     }
 }

@@ -6,37 +6,81 @@
 //! touched only when it fires or when a head arrives in pieces. For the idle limit it fires on its own period and then
 //! looks whether anything happened since, so a silent connection lives between one and two periods.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::arrival::Arrival;
 use crate::framing::Framing;
+use crate::wire::Wire;
 
 /// No request of a connection has a conflict.
 const NONE: u64 = u64::MAX;
 
+/// What is to be done with a connection after its last request, once that was upgraded to another protocol.
+type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What the connection's reader and its service tell each other.
-#[derive(Debug)]
 pub(crate) struct Traffic {
+    /// How the connection came in.
+    arrival: Arrival,
     /// Number of the request that must be answered with 400.
     conflict: AtomicU64,
     /// Requests handed to the service so far.
     begun: AtomicU64,
     /// Requests being served.
     active: AtomicU32,
+    /// Whether what follows is no HTTP any more.
+    upgraded: AtomicBool,
+    /// Written once a connection at most, by its own task.
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traffic").field("arrival", &self.arrival).field("active", &self.active).finish_non_exhaustive()
+    }
 }
 
 impl Traffic {
     /// Of a connection on which nothing has happened.
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { conflict: AtomicU64::new(NONE), begun: AtomicU64::new(0), active: AtomicU32::new(0) })
+    pub(crate) fn new(arrival: Arrival) -> Arc<Self> {
+        Arc::new(Self {
+            arrival,
+            conflict: AtomicU64::new(NONE),
+            begun: AtomicU64::new(0),
+            active: AtomicU32::new(0),
+            upgraded: AtomicBool::new(false),
+            tunnel: Mutex::default(),
+        })
+    }
+
+    /// How the connection came in.
+    pub(crate) const fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
+    /// Requests begun so far, and how many of them are being served.
+    pub(crate) fn requests(&self) -> (u64, u32) {
+        (self.begun.load(Ordering::Relaxed), self.active.load(Ordering::Relaxed))
+    }
+
+    /// Says what is to be done with the connection when the answer under way has been sent.
+    pub(crate) fn set_tunnel(&self, tunnel: impl Future<Output = ()> + Send + 'static) {
+        self.upgraded.store(true, Ordering::Relaxed);
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(tunnel));
+    }
+
+    /// What is to be done with the connection after its last request.
+    pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Counts a request of the service and tells whether it has both Content-Length and Transfer-Encoding.
@@ -74,7 +118,7 @@ pub(crate) struct Silence {
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct GuardedIo {
-    stream: TcpStream,
+    stream: Wire,
     framing: Framing,
     traffic: Arc<Traffic>,
     silence: Silence,
@@ -92,13 +136,16 @@ enum Wait {
 
 impl GuardedIo {
     /// Takes over an accepted connection.
-    pub(crate) fn new(stream: TcpStream, traffic: Arc<Traffic>, silence: Silence) -> Self {
+    pub(crate) fn new(stream: Wire, traffic: Arc<Traffic>, silence: Silence) -> Self {
         let timer = Box::pin(sleep(silence.idle));
         Self { stream, framing: Framing::new(), traffic, silence, timer, waits_for: Wait::Idle, heard: false }
     }
 
     fn note(&mut self, bytes: &[u8]) {
         self.heard = true;
+        if self.traffic.upgraded.load(Ordering::Relaxed) {
+            return;
+        }
         self.framing.feed(bytes);
         if let Some(number) = self.framing.conflict() {
             self.traffic.conflict.store(number, Ordering::Relaxed);
@@ -106,6 +153,10 @@ impl GuardedIo {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.traffic.upgraded.load(Ordering::Relaxed) {
+            // Whoever passes the bytes on bounds the silence.
+            return Poll::Pending;
+        }
         let within_head = self.framing.is_within_head();
         if within_head != (self.waits_for == Wait::Head) {
             self.waits_for = if within_head { Wait::Head } else { Wait::Idle };
@@ -179,7 +230,7 @@ impl AsyncWrite for GuardedIo {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -188,9 +239,9 @@ mod tests {
     async fn pair() -> (TcpStream, GuardedIo, Arc<Traffic>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let traffic = Traffic::new();
+        let traffic = Traffic::new(Arrival::default());
         let (stream, _) = listener.accept().await.unwrap();
-        (client, GuardedIo::new(stream, Arc::clone(&traffic), SILENCE), traffic)
+        (client, GuardedIo::new(Wire::plain(stream), Arc::clone(&traffic), SILENCE), traffic)
     }
 
     /// Reads until the connection ends and tells after how many seconds it did.

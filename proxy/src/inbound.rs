@@ -1,13 +1,13 @@
 //! The inbound half: from other services to the local application.
 //!
-//! Who calls is what the client's sidecar says in `x-tripline-client` (until mTLS tells it for certain); a request without it
-//! comes from outside the mesh. A failing answer is laid at the door where it belongs: on this service when none of its own
+//! Who calls is what the client's certificate proves, else what its sidecar says in `x-tripline-client`; a request
+//! without either comes from outside the mesh. A failing answer is laid at the door where it belongs: on this service when none of its own
 //! calls failed, passed on otherwise, and if a breaker further on caused it, the answer says so to the client's
 //! sidecar. Nothing that sidecars tell each other reaches the application or leaves the mesh.
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tripline_model::ServiceName;
@@ -18,13 +18,16 @@ use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::guarded_io::Traffic;
 use crate::headers;
+use crate::late::Late;
 use crate::request_body::RequestBody;
-use crate::send::{self, Lease};
+use crate::send::Lease;
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
-use crate::tally::Refusal;
+use crate::tally::{Protection, Refusal};
 use crate::trace_context::TraceContext;
+use crate::upgrade::Ask;
 use crate::worker::Worker;
+use crate::{grpc, late, message, upgrade};
 
 /// Whether the caller belongs to the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,34 +40,46 @@ enum Caller {
 pub(crate) async fn serve(
     worker: &Arc<Worker>,
     traffic: &Arc<Traffic>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let busy = traffic.busy();
+    let arrival = traffic.arrival();
+    let ask = Ask::of(&mut request);
     let (mut parts, body) = request.into_parts();
     if traffic.begin() {
         worker.shard.refuse(Refusal::BadRequest);
         let text = "a request must not have both Content-Length and Transfer-Encoding";
         return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
     }
-    let Some(app) = worker.shared.app.as_ref().filter(|_| parts.method != Method::CONNECT) else {
+    let Some(app) = worker.shared.app(arrival.listener).filter(|_| parts.method != Method::CONNECT) else {
         worker.shard.refuse(Refusal::Unsupported);
         return answer::own(501, Refusal::Unsupported.as_str(), "CONNECT is not supported here".to_owned());
     };
     let context = TraceContext::enter(&mut parts.headers, worker.shared.sampler);
-    let said = parts.headers.get(headers::CLIENT).map(http::HeaderValue::as_bytes);
+    // What a certificate proves wins over what a header says.
+    let proven = arrival.security.peer().map(str::as_bytes);
+    let said = proven.or_else(|| parts.headers.get(headers::CLIENT).map(http::HeaderValue::as_bytes));
     let caller = if said.is_some() { Caller::Mesh } else { Caller::Outside };
     // A caller that is traced has spans of its own, from which the collector can tell who it is.
     let traced = context.parent.map(|_| ServiceName::UNKNOWN.as_bytes());
-    let client = worker.shard.client(said.or(traced));
+    let client = worker.shard.client(said.or(traced), app.protocol.edge_protocol());
+    let trailers = message::takes_trailers(&parts);
     headers::strip(&mut parts.headers);
     let mut exchange = Exchange::inbound(worker, client, context, busy);
+    exchange.protected(Protection::of(arrival.security.is_mutual()));
+    let host = host_of(&parts);
     if context.span.is_some() {
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host.to_str().unwrap_or_default();
         let weight = if context.parent.is_none() { worker.shared.sampler.weight() } else { 1.0 };
         let peer = worker.shard.client_name(client);
         exchange.describe(SpanDraft::server(&parts, host, worker.shared.service(), &peer).weighing(weight));
     }
-    parts.version = http::Version::HTTP_11;
+    let form = app.endpoint.transport().form;
+    message::put_into(form, &mut parts, host, trailers);
+    let ask = ask.filter(|_| form == message::Form::Http1);
+    if let Some(ask) = &ask {
+        ask.put_into(&mut parts.headers);
+    }
     let deadline = app.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let Some(place) = app.enter().await else {
         exchange.blame(Some(false));
@@ -74,23 +89,25 @@ pub(crate) async fn serve(
     };
     let body = RequestBody::stream(body, worker.shared.limits.body_silence, exchange.count_streamed());
     exchange.attempt_begins();
-    match ask(worker, app, deadline, Request::from_parts(parts, body)).await {
+    match send(worker, app, deadline, Request::from_parts(parts, body)).await {
         Ok((mut response, lease)) => {
             let timer = SilenceTimer::new(Some(app.idle.unwrap_or(worker.shared.limits.body_silence)), deadline);
-            let end = settle_answer(&mut exchange, &mut response, caller);
-            answer::pass(response, timer, Open { exchange, lease, end, target: None, _place: Some(place) })
+            let idle = app.idle.unwrap_or(worker.shared.limits.silence.idle);
+            let (end, late) = settle_answer(&mut exchange, &mut response, caller);
+            let open = Open { exchange, lease, end, target: None, late, _place: Some(place) };
+            upgrade::settle(traffic, ask, idle, answer::pass(response, timer, open))
         }
         Err(failure) => fail(worker, exchange, failure, caller),
     }
 }
 
-async fn ask(
+async fn send(
     worker: &Worker,
     app: &AppSide,
     deadline: Option<Instant>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
-    let sending = send::send(worker, &app.endpoint, request);
+    let sending = crate::send::send(worker, &app.endpoint, request);
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(Failure::Timeout)),
         None => sending.await,
@@ -98,23 +115,38 @@ async fn ask(
 }
 
 /// Prepares an answer of the application for its caller and tells how the exchange ends with it.
-fn settle_answer(exchange: &mut Exchange, response: &mut Response<Incoming>, caller: Caller) -> End {
+fn settle_answer(
+    exchange: &mut Exchange,
+    response: &mut Response<Incoming>,
+    caller: Caller,
+) -> (End, Option<Box<Late>>) {
     headers::strip_hop_by_hop(response.headers_mut());
     headers::strip_ours(response.headers_mut());
     let status = response.status().as_u16();
     exchange.span_end(SpanEnd { status, ..SpanEnd::default() });
-    if status < 500 {
+    let to_mesh = caller == Caller::Mesh;
+    let failed = match grpc::head(response) {
+        grpc::Head::NotGrpc => status >= 500,
+        grpc::Head::Ended(code) => {
+            exchange.grpc_status(code);
+            code.is_failure()
+        }
+        grpc::Head::Open => return (End::Success, Some(Box::new(Late::Inbound { to_mesh }))),
+    };
+    if !failed {
         exchange.attempt_ends(AttemptEnd::Success);
-        return End::Success;
+        return (End::Success, None);
     }
     exchange.attempt_ends(AttemptEnd::Answered);
-    if let Some(calls) = exchange.calls() {
-        exchange.blame(calls.failed);
-        if let Some(mark) = calls.mark.filter(|_| caller == Caller::Mesh) {
-            response.headers_mut().insert(headers::BREAKER, mark.passed_on().to_value());
-        }
-    }
-    End::Failed
+    late::blame(exchange, to_mesh, response.headers_mut());
+    (End::Failed, None)
+}
+
+/// Whom the request names: the authority of HTTP/2 or of an absolute URI, else the Host.
+fn host_of(parts: &http::request::Parts) -> HeaderValue {
+    let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let host = || parts.headers.get(http::header::HOST).cloned();
+    authority.or_else(host).unwrap_or_else(|| HeaderValue::from_static("localhost"))
 }
 
 fn fail(worker: &Worker, mut exchange: Exchange, failure: Failure, caller: Caller) -> Response<AnswerBody> {

@@ -5,7 +5,7 @@
 //! services call the application through it. Each half records every exchange exactly once, folds it into counts per
 //! edge, and once a second the counts leave as one report; breaker transitions leave at once, sampled spans in batches.
 //!
-//! The way of a request: `listen` accepts, `guarded_io` and `framing` watch the connection, `outbound` or `inbound` serves,
+//! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing` watch it, `outbound` or `inbound` serves,
 //! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool`, `answer` passes the body
 //! on, `exchange` records. The way of its telemetry: `tally`, `report`, `export`, `collector_link`.
 //!
@@ -15,12 +15,17 @@ pub mod app;
 pub mod cli;
 pub mod settings;
 
+mod arrival;
 mod carrier;
+mod connection;
 mod listen;
+mod redirect;
 mod worker;
 
 mod framing;
 mod guarded_io;
+mod tls;
+mod wire;
 
 mod inbound;
 mod outbound;
@@ -33,15 +38,24 @@ mod external;
 mod target;
 
 mod failure;
+mod message;
+mod multiplex;
 mod pool;
 mod request_body;
 mod send;
+mod transport;
 
 mod answer;
+mod grpc;
 mod headers;
+mod late;
 mod mark;
 mod silence;
 mod trace_context;
+
+mod pump;
+mod tcp;
+mod upgrade;
 
 mod correlate;
 mod exchange;
@@ -50,9 +64,11 @@ mod span_queue;
 mod tally;
 
 mod collector_link;
+mod collector_tls;
 mod events;
 mod export;
 mod report;
+mod resource_attributes;
 
 mod admin;
 mod config_view;
@@ -63,4 +79,5 @@ mod drain;
 
 pub use app::{Proxy, StartError};
 pub use settings::{Args, Configuration, LoadError, Settings};
+pub use tls::TlsError;
 pub use worker::Addresses;

@@ -168,6 +168,17 @@ impl Scrape {
         for (name, help, count) in [
             ("tripline_proxy_connections_accepted", "Connections accepted", &connections.accepted),
             ("tripline_proxy_connections_failed", "Connections that could not be accepted", &connections.failed),
+            (
+                "tripline_proxy_connections_tls_refused",
+                "Inbound connections refused because of TLS or certificates",
+                &connections.tls_refused,
+            ),
+            ("tripline_proxy_tls_reloads", "Changed certificates taken into use", &self.shared.tls.reloads.0),
+            (
+                "tripline_proxy_tls_reload_failures",
+                "Changed certificates that could not be used",
+                &self.shared.tls.reloads.1,
+            ),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter(&mut family, &[], count.load(Ordering::Relaxed))?;
@@ -191,9 +202,14 @@ fn gauge(family: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], valu
     ConstGauge::new(value).encode(family.encode_family(&labels)?)
 }
 
-fn edge_labels((edge, reporter): &(EdgeKey, Reporter)) -> [(&'static str, String); 3] {
+fn edge_labels((edge, reporter): &(EdgeKey, Reporter)) -> [(&'static str, String); 4] {
     let half = if *reporter == Reporter::Server { "inbound" } else { "outbound" };
-    [("client", edge.client.to_string()), ("server", edge.server.to_string()), ("half", half.to_owned())]
+    [
+        ("client", edge.client.to_string()),
+        ("server", edge.server.to_string()),
+        ("protocol", edge.protocol.to_string()),
+        ("half", half.to_owned()),
+    ]
 }
 
 /// The fine buckets folded into the coarse ones that Prometheus shows; a fine one counts where its upper end lies.

@@ -9,12 +9,13 @@
 //! a request with another body is tried once. A missing answer is judged by the status that the sidecar
 //! would answer in its place, so `gateway-error` covers a timeout.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -29,6 +30,7 @@ use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::guarded_io::Traffic;
 use crate::headers;
+use crate::late::Late;
 use crate::mark::Mark;
 use crate::request_body::RequestBody;
 use crate::send::{self, Lease};
@@ -37,7 +39,9 @@ use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::Refusal;
 use crate::target::{NoPick, Picked, Target};
 use crate::trace_context::TraceContext;
+use crate::upgrade::Ask;
 use crate::worker::Worker;
+use crate::{grpc, message, upgrade};
 
 /// First wait before a retry, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
@@ -46,19 +50,22 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(25), Duration::fro
 pub(crate) async fn serve(
     worker: &Arc<Worker>,
     traffic: &Arc<Traffic>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let busy = traffic.busy();
+    let ask = Ask::of(&mut request);
     let (mut parts, body) = request.into_parts();
     let host = match check(traffic, &parts) {
         Ok(host) => host,
         Err((refusal, text)) => return refuse(worker, refusal, text.to_owned()),
     };
     let name = host.to_str().unwrap_or_default();
-    let (route, target) = match find(worker, &parts, name).await {
+    let original = traffic.arrival().original;
+    let (route, target) = match find(worker, &parts, name, original).await {
         Ok(found) => found,
         Err((refusal, text)) => return refuse(worker, refusal, text),
     };
+    let trailers = message::takes_trailers(&parts);
     headers::strip(&mut parts.headers);
     if target.kind == NodeKind::Service {
         parts.headers.insert(headers::CLIENT, worker.shared.client_header.clone());
@@ -70,13 +77,20 @@ pub(crate) async fn serve(
         let draft = SpanDraft::client(&parts, name, worker.shared.service(), &target.server);
         exchange.describe(draft.weighing(weight));
     }
-    to_origin_form(&mut parts, host);
+    message::put_into(target.form(), &mut parts, host, trailers);
+    // HTTP/2 knows no such upgrade; there the request goes on without it.
+    let ask = ask.filter(|_| target.form() == message::Form::Http1);
+    if let Some(ask) = &ask {
+        ask.put_into(&mut parts.headers);
+    }
     let deadline = route.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let body = match prepare_body(body, &parts, route, &mut exchange).await {
         Ok(body) => body,
         Err(failure) => return fail(exchange, &target, failure),
     };
-    Call { worker, target: &target, route, deadline }.run(exchange, parts, body).await
+    let idle = route.idle.unwrap_or(worker.shared.limits.silence.idle);
+    let response = Call { worker, target: &target, route, deadline }.run(exchange, parts, body).await;
+    upgrade::settle(traffic, ask, idle, response)
 }
 
 /// Where a request goes, or why nowhere.
@@ -84,6 +98,7 @@ async fn find<'a>(
     worker: &'a Worker,
     parts: &Parts,
     name: &str,
+    original: Option<SocketAddr>,
 ) -> Result<(&'a PlannedRoute, Arc<Target>), (Refusal, String)> {
     let directory = &worker.shared.directory;
     match directory.find(name) {
@@ -100,11 +115,18 @@ async fn find<'a>(
             Err((Refusal::NotABackend, text))
         }
         Lookup::Unknown => {
+            if let Some(service) = original.and_then(|original| directory.service_at(original))
+                && let Some(route) = service.route(parts, name)
+                && let Some(target) = route.target()
+            {
+                return Ok((route, Arc::clone(target)));
+            }
             let Some(externals) = &worker.shared.externals else {
                 let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
                 return Err((Refusal::UnknownHost, text));
             };
-            let external = externals.find(name);
+            // Who was redirected goes where it was going, whatever the name resolves to here.
+            let external = original.map_or_else(|| externals.find(name), |to| externals.find(&to.to_string()));
             let external = external.map_err(|why| (Refusal::UnknownHost, format!("\"{name}\" {}", why.text())))?;
             external.resolve(worker.shared.clock).await;
             Ok((directory.outside(), Arc::clone(&external.target)))
@@ -121,8 +143,9 @@ struct Call<'a> {
 }
 
 /// What came of one attempt.
+#[expect(clippy::large_enum_variant, reason = "nearly every attempt is answered; a box would cost each an allocation")]
 enum Attempted {
-    Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd },
+    Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
     None(Failure),
 }
 
@@ -157,6 +180,7 @@ impl Call<'_> {
 
     async fn attempt(&self, exchange: &mut Exchange, picked: Picked, request: Request<RequestBody>) -> Attempted {
         exchange.attempt_begins();
+        exchange.protected(picked.endpoint.transport().protection());
         let trace = exchange.context().trace;
         let limit = self.attempt_limit();
         let sending = send::send(self.worker, &picked.endpoint, request);
@@ -170,13 +194,21 @@ impl Call<'_> {
         let now = self.worker.shared.clock.now();
         match sent {
             Ok((response, lease)) => {
-                let (end, outcome, mark) = judge(&response, self.target.kind);
+                let head = grpc::head(&response);
+                if head == grpc::Head::Open {
+                    let late = Some(Box::new(Late::outbound(picked, self.target.kind, exchange)));
+                    return Attempted::Answer { response, lease, end: AttemptEnd::Success, late };
+                }
+                let (end, outcome, mark) = judge(&response, head, self.target.kind);
                 picked.ends(outcome, trace, now);
                 exchange.attempt_ends(end);
                 if let Some(mark) = mark {
                     exchange.induced_by(mark);
                 }
-                Attempted::Answer { response, lease, end }
+                if let grpc::Head::Ended(code) = head {
+                    exchange.grpc_status(code);
+                }
+                Attempted::Answer { response, lease, end, late: None }
             }
             Err(failure) => {
                 let outcome = match failure {
@@ -208,8 +240,8 @@ impl Call<'_> {
     }
 
     fn finish(&self, mut exchange: Exchange, attempted: Attempted) -> Response<AnswerBody> {
-        let (mut response, lease, end) = match attempted {
-            Attempted::Answer { response, lease, end } => (response, lease, end),
+        let (mut response, lease, end, late) = match attempted {
+            Attempted::Answer { response, lease, end, late } => (response, lease, end, late),
             Attempted::None(failure) => return fail(exchange, self.target, failure),
         };
         headers::strip_hop_by_hop(response.headers_mut());
@@ -218,6 +250,7 @@ impl Call<'_> {
         }
         if exchange.is_described() {
             exchange.span_end(SpanEnd {
+                grpc: grpc::code(&response).map(grpc::Code::number),
                 status: response.status().as_u16(),
                 error: None,
                 retries: exchange.attempts().saturating_sub(1),
@@ -230,7 +263,7 @@ impl Call<'_> {
         answer::pass(
             response,
             timer,
-            Open { exchange, lease, end, target: Some(Arc::clone(self.target)), _place: None },
+            Open { exchange, lease, end, target: Some(Arc::clone(self.target)), late, _place: None },
         )
     }
 }
@@ -288,17 +321,6 @@ fn check(traffic: &Traffic, parts: &Parts) -> Result<HeaderValue, (Refusal, &'st
     }
 }
 
-/// Servers expect `GET /path` with the host in Host, also of a request that came with an absolute URI.
-fn to_origin_form(parts: &mut Parts, host: HeaderValue) {
-    parts.version = http::Version::HTTP_11;
-    if parts.uri.authority().is_none() {
-        return;
-    }
-    parts.headers.insert(HOST, host);
-    let path = parts.uri.path_and_query().cloned();
-    parts.uri = path.map_or_else(Uri::default, Uri::from);
-}
-
 async fn prepare_body(
     body: Incoming,
     parts: &Parts,
@@ -322,7 +344,11 @@ async fn prepare_body(
 }
 
 /// What an answer's head says about the attempt, to the edge, the breaker and whoever waits for the answer.
-fn judge(response: &Response<Incoming>, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
+fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
+    if let grpc::Head::Ended(code) = head {
+        let mark = response.headers().get(headers::BREAKER).filter(|_| from == NodeKind::Service);
+        return code.judged(mark.and_then(Mark::read));
+    }
     let status = response.status().as_u16();
     let fault = |origin| Fault { origin, error: LastError::Status(status) };
     match status {

@@ -63,10 +63,10 @@ impl Counting {
             reporter,
             start,
             length,
+            secured: tally.is_secured(),
             counts: tally.counts,
             latency: tally.latency,
             self_time: tally.self_time,
-            secured: false,
         });
         let report = SidecarReport {
             sidecar: self.shared.sidecar.clone(),
@@ -91,12 +91,12 @@ impl Counting {
             }
             for (number, tally) in taken.outbound {
                 if let Some(target) = targets.get(number) {
-                    let edge = (edge(own, &target.server), Reporter::Client);
+                    let edge = (edge(own, &target.server, target.protocol), Reporter::Client);
                     window.entry(edge).or_default().merge(&tally);
                 }
             }
-            for (client, tally) in taken.inbound {
-                window.entry((edge(&client, own), Reporter::Server)).or_default().merge(&tally);
+            for ((client, protocol), tally) in taken.inbound {
+                window.entry((edge(&client, own, protocol), Reporter::Server)).or_default().merge(&tally);
             }
         }
         for (edge, tally) in &window {
@@ -106,6 +106,6 @@ impl Counting {
     }
 }
 
-fn edge(client: &ServiceName, server: &ServiceName) -> EdgeKey {
-    EdgeKey { client: client.clone(), server: server.clone(), protocol: Protocol::Http }
+fn edge(client: &ServiceName, server: &ServiceName, protocol: Protocol) -> EdgeKey {
+    EdgeKey { client: client.clone(), server: server.clone(), protocol }
 }

@@ -1,25 +1,36 @@
-//! One attempt: a connection from the pool or a new one, the request on it, the head of the answer.
+//! One attempt: a connection that is open or a new one, the request on it, the head of the answer.
+//!
+//! HTTP/1.1 connections are taken out of the pool for one request at a time, HTTP/2 connections are shared (`multiplex`).
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
+use crate::message::Form;
+use crate::multiplex::{OnLine, SharedSender};
 use crate::pool::Sender;
 use crate::request_body::RequestBody;
+use crate::transport;
 use crate::worker::{Limits, Shared, Worker};
 
-/// A connection on loan: back to the pool when its answer was read to the end, closed otherwise.
+/// A connection on loan: back to the pool when its answer was read to the end, closed otherwise. A place on a shared
+/// connection ends with the loan, the connection stays.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    sender: Sender,
+    held: Held,
     endpoint: Arc<Endpoint>,
     worker: usize,
+}
+
+#[derive(Debug)]
+enum Held {
+    Alone(Sender),
+    Shared { _place: OnLine },
 }
 
 impl Lease {
@@ -30,7 +41,9 @@ impl Lease {
 
     /// Its answer was read to the end.
     pub(crate) fn give_back(self, shared: &Shared) {
-        self.endpoint.give_back(self.worker, self.sender, shared.clock.now());
+        if let Held::Alone(sender) = self.held {
+            self.endpoint.give_back(self.worker, sender, shared.clock.now());
+        }
     }
 }
 
@@ -38,16 +51,22 @@ impl Lease {
 pub(crate) async fn send(
     worker: &Worker,
     endpoint: &Arc<Endpoint>,
-    mut request: Request<RequestBody>,
+    request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
+    if endpoint.transport().form == Form::Http2 {
+        // In a box, so that the larger future does not burden HTTP/1.1.
+        return Box::pin(send_shared(worker, endpoint, request)).await;
+    }
+    let mut request = request;
     loop {
         let (mut sender, reused) = match idle(worker, endpoint).await {
             Some(sender) => (sender, true),
-            None => (connect(endpoint, &worker.shared.limits).await?, false),
+            None => (Box::pin(connect(endpoint, &worker.shared.limits)).await?, false),
         };
         match sender.try_send_request(request).await {
             Ok(response) => {
-                return Ok((response, Lease { sender, endpoint: Arc::clone(endpoint), worker: worker.index }));
+                let held = Held::Alone(sender);
+                return Ok((response, Lease { held, endpoint: Arc::clone(endpoint), worker: worker.index }));
             }
             Err(mut error) => match error.take_message() {
                 // Not one byte was sent: the server had closed the idle connection.
@@ -57,6 +76,38 @@ pub(crate) async fn send(
         }
     }
 }
+
+async fn send_shared(
+    worker: &Worker,
+    endpoint: &Arc<Endpoint>,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let limits = &worker.shared.limits;
+    let lines = endpoint.lines(worker.index).ok_or(Failure::NoEndpoint)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut place = lines.enter(worker.shared.clock.now(), connect_shared(endpoint, limits)).await?;
+        if place.sender.ready().await.is_err() && tries < MAX_UNSENT {
+            continue;
+        }
+        match place.sender.try_send_request(request).await {
+            Ok(mut response) => {
+                *response.version_mut() = http::Version::HTTP_11;
+                let held = Held::Shared { _place: place };
+                return Ok((response, Lease { held, endpoint: Arc::clone(endpoint), worker: worker.index }));
+            }
+            Err(mut error) => match error.take_message() {
+                // The connection was going away; nothing of the request was sent.
+                Some(unsent) if tries < MAX_UNSENT => request = unsent,
+                _ => return Err(Failure::of_exchange(error.error())),
+            },
+        }
+    }
+}
+
+/// Connections that a request is offered to before it fails without having been sent.
+const MAX_UNSENT: u32 = 3;
 
 async fn idle(worker: &Worker, endpoint: &Endpoint) -> Option<Sender> {
     loop {
@@ -68,18 +119,34 @@ async fn idle(worker: &Worker, endpoint: &Endpoint) -> Option<Sender> {
 }
 
 async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Sender, Failure> {
-    let address = endpoint.next_address().ok_or(Failure::NoEndpoint)?;
-    let stream = match tokio::time::timeout(limits.connect, TcpStream::connect(address)).await {
-        Ok(connected) => connected.map_err(|error| Failure::of_connect(&error))?,
-        Err(_) => return Err(Failure::ConnectTimeout),
-    };
-    // Requests are written whole; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
-    let handshake = http1::Builder::new().max_buf_size(limits.buffer).handshake(TokioIo::new(stream)).await;
+    let io = TokioIo::new(transport::connect(endpoint, limits).await?);
+    let handshake = http1::Builder::new().max_buf_size(limits.buffer).handshake(io).await;
     let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
     tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a server ended");
+        }
+    });
+    Ok(sender)
+}
+
+async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSender, Failure> {
+    let io = TokioIo::new(transport::connect(endpoint, limits).await?);
+    let http2 = &limits.http2;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(http2.header_list)
+        .initial_stream_window_size(http2.window.0)
+        .initial_connection_window_size(http2.window.1)
+        .max_send_buf_size(http2.send_buffer)
+        .max_local_error_reset_streams(http2.error_resets)
+        .keep_alive_interval(http2.ping.0)
+        .keep_alive_timeout(http2.ping.1);
+    let (sender, connection) = builder.handshake(io).await.map_err(|error| Failure::of_exchange(&error))?;
+    tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%address, %error, "connection ended");
+            tracing::debug!(%error, "connection to a server ended");
         }
     });
     Ok(sender)

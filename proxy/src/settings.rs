@@ -12,6 +12,8 @@ use clap::Parser;
 use thiserror::Error;
 use tripline_mesh::{Mesh, NodeConfig, NodeError, Problem, Problems, Source};
 
+use crate::resource_attributes;
+
 /// Most files read from a folder.
 const MAX_FILES: usize = 1_000;
 /// Largest file read, in bytes.
@@ -39,6 +41,15 @@ pub struct Args {
     /// OpenTelemetry's way to say the collector.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide = true)]
     pub otlp_endpoint: Option<String>,
+    /// Authorities that an https:// collector must lead to [default: the system's].
+    #[arg(long, env = "TRIPLINE_COLLECTOR_CA", value_name = "FILE")]
+    pub collector_ca: Option<PathBuf>,
+    /// OpenTelemetry's way to name the authorities.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", hide = true)]
+    pub otlp_certificate: Option<PathBuf>,
+    /// What else is said about this process in its telemetry: key=value,key=value.
+    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "PAIRS", default_value = "", hide_default_value = true)]
+    pub resource_attributes: String,
     /// Where other services reach this one; only bound when the node has listeners.
     #[arg(long, env = "TRIPLINE_INBOUND", value_name = "IP:PORT", default_value = "127.0.0.1:15000")]
     pub inbound: SocketAddr,
@@ -51,6 +62,9 @@ pub struct Args {
     /// Where the application listens [default: the node's listener port on 127.0.0.1].
     #[arg(long, env = "TRIPLINE_APP", value_name = "IP:PORT")]
     pub app: Option<SocketAddr>,
+    /// A port whose connections are passed to a service as bytes: IP:PORT=SERVICE[:PORT]; may be given several times.
+    #[arg(long = "forward", env = "TRIPLINE_FORWARD", value_name = "IP:PORT=SERVICE", value_delimiter = ',', value_parser = forward)]
+    pub forwards: Vec<Forward>,
     /// Share of new traces whose spans are sent; counts are always complete.
     #[arg(long, env = "TRIPLINE_SAMPLE_RATIO", value_name = "0..1", default_value = "0.05", value_parser = ratio)]
     pub sample_ratio: f64,
@@ -66,6 +80,30 @@ pub struct Args {
     /// Check the configuration and exit.
     #[arg(long)]
     pub check: bool,
+}
+
+/// A port of the sidecar that leads to one service, for protocols that do not name whom they call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Where the application connects.
+    pub listen: SocketAddr,
+    /// The service, by any of its host names.
+    pub service: String,
+    /// Which of its ports; needed when it has several.
+    pub port: Option<u16>,
+}
+
+fn forward(text: &str) -> Result<Forward, String> {
+    let wrong = || "expected IP:PORT=SERVICE or IP:PORT=SERVICE:PORT, such as 127.0.0.1:5432=orders-db".to_owned();
+    let (listen, service) = text.split_once('=').ok_or_else(wrong)?;
+    let (service, port) = match service.rsplit_once(':') {
+        Some((service, port)) => (service, Some(port.parse().map_err(|_| wrong())?)),
+        None => (service, None),
+    };
+    if service.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Forward { listen: listen.parse().map_err(|_| wrong())?, service: service.to_owned(), port })
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -93,6 +131,12 @@ pub struct Settings {
     pub app: Option<SocketAddr>,
     /// The collector's OTLP gRPC address.
     pub collector: String,
+    /// Authorities that an encrypted collector must lead to; the system's when none.
+    pub collector_ca: Option<PathBuf>,
+    /// What else is said about this process in its telemetry.
+    pub resource_attributes: Vec<(String, String)>,
+    /// Ports whose connections are passed to a service as bytes.
+    pub forwards: Vec<Forward>,
     /// Share of new traces that are sampled, 0..=1.
     pub sample_ratio: f64,
     /// Threads that carry traffic; at least one.
@@ -107,7 +151,10 @@ impl Default for Settings {
             outbound: local(15001),
             admin: local(9901),
             app: None,
+            forwards: Vec::new(),
             collector: "http://127.0.0.1:4317".to_owned(),
+            collector_ca: None,
+            resource_attributes: Vec::new(),
             sample_ratio: 0.05,
             workers: 1,
         }
@@ -124,7 +171,10 @@ impl Args {
             outbound: self.outbound,
             admin: self.admin,
             app: self.app,
+            forwards: self.forwards.clone(),
             collector: collector.unwrap_or_else(|| Settings::default().collector),
+            collector_ca: self.collector_ca.clone().or_else(|| self.otlp_certificate.clone()),
+            resource_attributes: resource_attributes::read(&self.resource_attributes),
             sample_ratio: self.sample_ratio,
             workers: self.workers,
         }
@@ -254,6 +304,16 @@ mod tests {
     fn numbers_out_of_range_are_refused() {
         for line in [["--sample-ratio", "1.5"], ["--sample-ratio", "NaN"], ["--workers", "0"], ["--admin", "9901"]] {
             assert!(Args::try_parse_from(["x", "--mesh", "m", line[0], line[1]]).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_ports_are_read_strictly() {
+        let read = args(&["--forward", "127.0.0.1:5432=orders-db,127.0.0.1:1=x.y:2"]).settings().forwards;
+        let ports: Vec<_> = read.iter().map(|forward| (forward.service.as_str(), forward.port)).collect();
+        assert_eq!(ports, [("orders-db", None), ("x.y", Some(2))]);
+        for wrong in ["5432=db", "127.0.0.1:1", "127.0.0.1:1=", "127.0.0.1:1=db:x"] {
+            assert!(Args::try_parse_from(["x", "--mesh", "m", "--forward", wrong]).is_err(), "{wrong}");
         }
     }
 

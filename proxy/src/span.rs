@@ -7,6 +7,7 @@ use tripline_model::{ServiceName, Timestamp};
 use tripline_otlp::{SpanKind, SpanRecord, SpanStatus, Value, names};
 
 use crate::exchange::End;
+use crate::grpc;
 use crate::trace_context::{TraceContext, random_span};
 
 /// Longest path written, in bytes.
@@ -21,6 +22,7 @@ pub(crate) struct SpanDraft {
     host: String,
     own: ServiceName,
     peer: ServiceName,
+    grpc: bool,
     weight: f64,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct SpanEnd {
     pub(crate) error: Option<&'static str>,
     /// Tries beyond the first.
     pub(crate) retries: u64,
+    /// The status of a gRPC call.
+    pub(crate) grpc: Option<u8>,
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<Arc<str>>,
 }
@@ -56,6 +60,7 @@ impl SpanDraft {
             host: cut(host).to_owned(),
             own: own.clone(),
             peer: peer.clone(),
+            grpc: grpc::is_grpc(&parts.headers),
             weight: 1.0,
         }
     }
@@ -116,6 +121,7 @@ impl SpanDraft {
         if detail.status > 0 {
             attributes.push(int("http.response.status_code", i64::from(detail.status)));
         }
+        self.add_rpc(&mut attributes, detail.grpc);
         if detail.retries > 0 {
             attributes.push(int("http.request.resend_count", i64::try_from(detail.retries).unwrap_or(i64::MAX)));
         }
@@ -131,6 +137,24 @@ impl SpanDraft {
             _ => {}
         }
         attributes
+    }
+}
+
+impl SpanDraft {
+    /// What a gRPC call is, by OpenTelemetry's conventions: its path is `/SERVICE/METHOD`.
+    fn add_rpc(&self, attributes: &mut Vec<(String, Value)>, status: Option<u8>) {
+        if !self.grpc {
+            return;
+        }
+        let mut text = |key: &str, value: &str| attributes.push((key.to_owned(), Value::Text(value.to_owned())));
+        text("rpc.system", "grpc");
+        if let Some((service, method)) = self.path.trim_start_matches('/').rsplit_once('/') {
+            text("rpc.service", service);
+            text("rpc.method", method);
+        }
+        if let Some(status) = status {
+            attributes.push(("rpc.grpc.status_code".to_owned(), Value::Int(i64::from(status))));
+        }
     }
 }
 

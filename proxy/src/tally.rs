@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tripline_model::{EdgeCounts, Histogram, ServiceName};
+use tripline_model::{EdgeCounts, Histogram, Protocol, ServiceName};
 
 /// Distinct clients that are counted apart.
 pub(crate) const MAX_CLIENTS: usize = 512;
@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram,
     /// Time outside own calls, of requests whose calls are known.
     pub(crate) self_time: Histogram,
+    /// Requests over connections on which both ends proved who they are, and over others.
+    pub(crate) protected: (u64, u64),
 }
 
 impl Tally {
@@ -35,7 +37,46 @@ impl Tally {
         self.counts.merge(&other.counts);
         self.latency.merge(&other.latency);
         self.self_time.merge(&other.self_time);
+        self.protected.0 += other.protected.0;
+        self.protected.1 += other.protected.1;
     }
+
+    /// Whether every connection of these counts was mutually authenticated; false when there was none.
+    pub(crate) const fn is_secured(&self) -> bool {
+        self.protected.0 > 0 && self.protected.1 == 0
+    }
+}
+
+/// How the connection of an exchange is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Protection {
+    /// It had none.
+    #[default]
+    NoConnection,
+    /// Both ends proved who they are.
+    Mutual,
+    /// They did not.
+    Other,
+}
+
+impl Protection {
+    /// Of a connection.
+    pub(crate) const fn of(is_mutual: bool) -> Self {
+        if is_mutual { Self::Mutual } else { Self::Other }
+    }
+}
+
+/// An exchange that has ended, or what one that goes on has come to so far.
+#[derive(Debug)]
+pub(crate) struct Ended<'a> {
+    /// Its counts.
+    pub(crate) counts: &'a EdgeCounts,
+    /// Time to the end of its answer.
+    pub(crate) latency: Option<Duration>,
+    /// Time outside own calls.
+    pub(crate) self_time: Option<Duration>,
+    /// How its connection was protected.
+    pub(crate) protection: Protection,
 }
 
 /// Which edge an exchange belongs to.
@@ -93,8 +134,9 @@ struct Counters {
 
 #[derive(Debug, Default)]
 struct Clients {
-    numbers: FxHashMap<Box<[u8]>, usize>,
-    names: Vec<ServiceName>,
+    /// By what they speak.
+    numbers: [FxHashMap<Box<[u8]>, usize>; 3],
+    names: Vec<(ServiceName, Protocol)>,
 }
 
 /// What a shard counted since it was last asked.
@@ -102,8 +144,8 @@ struct Clients {
 pub(crate) struct Taken {
     /// By number of the target.
     pub(crate) outbound: Vec<(usize, Tally)>,
-    /// By client.
-    pub(crate) inbound: Vec<(ServiceName, Tally)>,
+    /// By client and what it speaks.
+    pub(crate) inbound: Vec<((ServiceName, Protocol), Tally)>,
     /// By [`Refusal::ALL`].
     pub(crate) refused: [u64; Refusal::ALL.len()],
 }
@@ -115,13 +157,13 @@ impl Shard {
     }
 
     /// The number of a client by what it says in its header; an absent header is the user.
-    pub(crate) fn client(&self, header: Option<&[u8]>) -> usize {
-        self.lock().clients.number(header.unwrap_or_default())
+    pub(crate) fn client(&self, header: Option<&[u8]>, protocol: Protocol) -> usize {
+        self.lock().clients.number(header.unwrap_or_default(), protocol)
     }
 
     /// The name of a client by its number.
     pub(crate) fn client_name(&self, number: usize) -> ServiceName {
-        self.lock().clients.names.get(number).cloned().unwrap_or_else(ServiceName::overflow)
+        self.lock().clients.names.get(number).map_or_else(ServiceName::overflow, |(name, _)| name.clone())
     }
 
     /// Counts a request that belongs to no edge.
@@ -130,14 +172,19 @@ impl Shard {
     }
 
     /// Counts an exchange that has ended.
-    pub(crate) fn record(&self, slot: EdgeSlot, counts: &EdgeCounts, latency: Option<Duration>, own: Option<Duration>) {
+    pub(crate) fn record(&self, slot: EdgeSlot, ended: &Ended<'_>) {
         let mut counters = self.lock();
         let tally = counters.tally(slot);
-        tally.counts.merge(counts);
-        if let Some(latency) = latency {
+        tally.counts.merge(ended.counts);
+        match ended.protection {
+            Protection::Mutual => tally.protected.0 += 1,
+            Protection::Other => tally.protected.1 += 1,
+            Protection::NoConnection => {}
+        }
+        if let Some(latency) = ended.latency {
             tally.latency.record(latency);
         }
-        if let Some(own) = own {
+        if let Some(own) = ended.self_time {
             tally.self_time.record(own);
         }
     }
@@ -176,8 +223,13 @@ impl Counters {
 }
 
 impl Clients {
-    fn number(&mut self, header: &[u8]) -> usize {
-        if let Some(number) = self.numbers.get(header) {
+    fn number(&mut self, header: &[u8], protocol: Protocol) -> usize {
+        let numbers = match protocol {
+            Protocol::Grpc => &mut self.numbers[1],
+            Protocol::Tcp => &mut self.numbers[2],
+            _ => &mut self.numbers[0],
+        };
+        if let Some(number) = numbers.get(header) {
             return *number;
         }
         let name = match std::str::from_utf8(header) {
@@ -185,13 +237,14 @@ impl Clients {
             Ok("") | Err(_) => ServiceName::user(),
             Ok(text) => ServiceName::from(text),
         };
-        let number = self.names.iter().position(|known| *known == name).unwrap_or_else(|| {
-            self.names.push(name);
+        let client = (name, protocol);
+        let number = self.names.iter().position(|known| *known == client).unwrap_or_else(|| {
+            self.names.push(client);
             self.names.len() - 1
         });
         // What a header says beyond the limit is not remembered either: strangers can send anything.
-        if self.numbers.len() < MAX_CLIENTS {
-            self.numbers.insert(header.into(), number);
+        if numbers.len() < MAX_CLIENTS {
+            numbers.insert(header.into(), number);
         }
         number
     }
@@ -201,21 +254,42 @@ impl Clients {
 mod tests {
     use super::*;
 
-    fn one() -> EdgeCounts {
-        EdgeCounts { requests: 1, ..EdgeCounts::default() }
+    fn record(shard: &Shard, slot: EdgeSlot, protection: Protection) {
+        let counts = EdgeCounts { requests: 1, ..EdgeCounts::default() };
+        let latency = Some(Duration::from_millis(1));
+        shard.record(slot, &Ended { counts: &counts, latency, self_time: None, protection });
+    }
+
+    #[test]
+    fn a_client_is_counted_apart_by_what_it_speaks_and_secured_only_if_always() {
+        let shard = Shard::new();
+        let (http, grpc) =
+            (shard.client(Some(b"shop/web"), Protocol::Http), shard.client(Some(b"shop/web"), Protocol::Grpc));
+        for (client, protection) in [
+            (http, Protection::Mutual),
+            (http, Protection::Other),
+            (grpc, Protection::Mutual),
+            (grpc, Protection::NoConnection),
+        ] {
+            record(&shard, EdgeSlot::Inbound(client), protection);
+        }
+        let taken = shard.take();
+        let secured: Vec<_> =
+            taken.inbound.iter().map(|((_, protocol), tally)| (*protocol, tally.is_secured())).collect();
+        assert_eq!(secured, [(Protocol::Http, false), (Protocol::Grpc, true)]);
     }
 
     #[test]
     fn counts_are_taken_once() {
         let shard = Shard::new();
-        let web = shard.client(Some(b"shop/web"));
-        assert_eq!(shard.client(Some(b"shop/web")), web);
-        shard.record(EdgeSlot::Inbound(web), &one(), Some(Duration::from_millis(1)), None);
-        shard.record(EdgeSlot::Inbound(shard.client(None)), &one(), None, None);
-        shard.record(EdgeSlot::Outbound(2), &one(), None, None);
+        let web = shard.client(Some(b"shop/web"), Protocol::Http);
+        assert_eq!(shard.client(Some(b"shop/web"), Protocol::Http), web);
+        record(&shard, EdgeSlot::Inbound(web), Protection::Mutual);
+        record(&shard, EdgeSlot::Inbound(shard.client(None, Protocol::Http)), Protection::Other);
+        record(&shard, EdgeSlot::Outbound(2), Protection::NoConnection);
         shard.refuse(Refusal::NoRoute);
         let taken = shard.take();
-        let inbound: Vec<String> = taken.inbound.iter().map(|(name, _)| name.to_string()).collect();
+        let inbound: Vec<String> = taken.inbound.iter().map(|((name, _), _)| name.to_string()).collect();
         assert_eq!(inbound, ["shop/web", "user"]);
         assert_eq!((taken.outbound.len(), taken.outbound[0].0), (1, 2));
         assert_eq!(taken.refused, [0, 0, 0, 1, 0]);
@@ -227,13 +301,13 @@ mod tests {
     fn strangers_cannot_make_it_grow() {
         let shard = Shard::new();
         for number in 0..10_000 {
-            let client = shard.client(Some(format!("shop/{number}").as_bytes()));
-            shard.record(EdgeSlot::Inbound(client), &one(), None, None);
+            let client = shard.client(Some(format!("shop/{number}").as_bytes()), Protocol::Http);
+            record(&shard, EdgeSlot::Inbound(client), Protection::Other);
         }
         let taken = shard.take();
         assert_eq!(taken.inbound.len(), MAX_CLIENTS + 1);
         assert_eq!(taken.inbound.iter().map(|(_, t)| t.counts.requests).sum::<u64>(), 10_000);
-        let folded = taken.inbound.iter().find(|(name, _)| *name == ServiceName::overflow());
+        let folded = taken.inbound.iter().find(|((name, _), _)| *name == ServiceName::overflow());
         assert_eq!(folded.map(|(_, t)| t.counts.requests), Some(10_000 - MAX_CLIENTS as u64));
     }
 }

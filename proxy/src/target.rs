@@ -19,11 +19,14 @@ use tripline_breaker::{
     Admission, Breaker, BudgetPolicy, Change, Fault, LastError, Outcome, Permit, Policy, Recorded, Rejection,
     RetryBudget, Sample, TripLeave,
 };
-use tripline_mesh::{DiscoveryKind, OutlierDetection, WeightedTarget};
-use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, NodeKind, ServiceName, Timestamp, TraceId};
+use tripline_mesh::{DiscoveryKind, ListenerProtocol, OutlierDetection, WeightedTarget};
+use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, NodeKind, Protocol, ServiceName, Timestamp, TraceId};
 
 use crate::endpoint::{Endpoint, Load};
 use crate::events::Events;
+use crate::message::Form;
+use crate::tls::ClientSide;
+use crate::transport::Transport;
 
 /// Share of several endpoints that may be ejected at once, in percent.
 const MAX_EJECTION_PERCENT: u8 = 50;
@@ -43,6 +46,9 @@ pub(crate) struct Target {
     pub(crate) discovery: DiscoveryKind,
     /// The port its endpoints listen on.
     pub(crate) port: u16,
+    /// What its exchanges are counted under.
+    pub(crate) protocol: Protocol,
+    transport: Transport,
     policy: Policy,
     max_ejection_percent: u8,
     workers: usize,
@@ -74,6 +80,7 @@ pub(crate) struct Picked {
     target: Arc<Target>,
     /// Gone when the result is known.
     permit: Option<Permit>,
+    probe: bool,
     at: Timestamp,
     _load: Load,
 }
@@ -82,6 +89,21 @@ impl Picked {
     /// Records how the call ended.
     pub(crate) fn ends(mut self, outcome: Outcome, trace: TraceId, now: Timestamp) {
         self.record(Sample { outcome, took: now.since(self.at), trace: Some(trace) }, now);
+    }
+
+    /// Records how the call ended, which took a time of its own.
+    pub(crate) fn ends_after(mut self, outcome: Outcome, trace: TraceId, (took, now): (Duration, Timestamp)) {
+        self.record(Sample { outcome, took, trace: Some(trace) }, now);
+    }
+
+    /// Time since it was picked.
+    pub(crate) fn since(&self, now: Timestamp) -> Duration {
+        now.since(self.at)
+    }
+
+    /// Whether the breaker waits for the result to decide whether it closes.
+    pub(crate) const fn is_probe(&self) -> bool {
+        self.probe
     }
 
     fn record(&mut self, sample: Sample, now: Timestamp) {
@@ -116,6 +138,8 @@ impl Target {
             hostname: target.hostname.as_str().into(),
             discovery: target.discovery,
             port: target.port,
+            protocol: target.protocol.edge_protocol(),
+            transport: Transport { form: form_of(target.protocol), tls: None },
             policy: target.outlier_detection.as_ref().map_or_else(Policy::default, policy_of),
             max_ejection_percent: target
                 .outlier_detection
@@ -137,6 +161,17 @@ impl Target {
         Self { kind, ..self }
     }
 
+    /// Says how calls to it are encrypted.
+    #[must_use]
+    pub(crate) fn encrypted(self, tls: Option<Arc<ClientSide>>) -> Self {
+        Self { transport: Transport { tls, ..self.transport }, ..self }
+    }
+
+    /// Which HTTP it speaks.
+    pub(crate) const fn form(&self) -> Form {
+        self.transport.form
+    }
+
     /// Takes the endpoints to be exactly these; those that stay keep their breakers and connections.
     pub(crate) fn set_endpoints(&self, endpoints: &[(String, Arc<[SocketAddr]>)], now: Timestamp) {
         let mut state = self.lock();
@@ -149,7 +184,9 @@ impl Target {
                 continue;
             }
             state.members.push(Member {
-                endpoint: Arc::new(Endpoint::new(label, Arc::clone(addresses), self.workers)),
+                endpoint: Arc::new(
+                    Endpoint::new(label, Arc::clone(addresses), self.workers).over(self.transport.clone()),
+                ),
                 breaker_id: format!("{}>{}@{label}", self.events.client(), self.server).into(),
                 breaker: Breaker::new(self.policy, next_random(&mut state.random), now),
             });
@@ -177,7 +214,8 @@ impl Target {
                 Admission::Admit(permit) | Admission::Probe(permit) => {
                     let endpoint = Arc::clone(&member.endpoint);
                     let (target, permit) = (Arc::clone(self), Some(permit));
-                    return Ok(Picked { _load: endpoint.load(), endpoint, target, permit, at: now });
+                    let probe = matches!(decision.admission, Admission::Probe(_));
+                    return Ok(Picked { _load: endpoint.load(), endpoint, target, permit, probe, at: now });
                 }
                 Admission::Reject(why) => {
                     rejection.get_or_insert_with(|| NoPick::Rejected(Arc::clone(&member.breaker_id), why));
@@ -249,6 +287,11 @@ impl Target {
         state.members.iter_mut().map(tick).collect()
     }
 
+    /// Whether one of its endpoints is at an address.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        self.port == address.port() && self.lock().members.iter().any(|member| member.endpoint.has(address))
+    }
+
     /// Its endpoints now.
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.lock().members.iter().map(|member| Arc::clone(&member.endpoint)).collect()
@@ -272,6 +315,14 @@ impl Target {
     /// A breaker is changed by one call at a time and has no half-changed state that a panic could leave.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is spoken to a listener.
+pub(crate) const fn form_of(protocol: ListenerProtocol) -> Form {
+    match protocol {
+        ListenerProtocol::Http | ListenerProtocol::Tcp => Form::Http1,
+        ListenerProtocol::Http2 | ListenerProtocol::Grpc => Form::Http2,
     }
 }
 
@@ -315,7 +366,6 @@ const fn next_random(state: &mut u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tripline_mesh::ListenerProtocol;
     use tripline_model::Ratio;
 
     use super::*;
@@ -329,6 +379,7 @@ mod tests {
             discovery: DiscoveryKind::Endpoints,
             protocol: ListenerProtocol::Http,
             outlier_detection: None,
+            tls: None,
             connection_pool: None,
         };
         let target = Arc::new(Target::new(0, &weighted, 1, Events::for_test()));

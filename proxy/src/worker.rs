@@ -10,16 +10,20 @@ use tokio::sync::Semaphore;
 use tripline_model::{ServiceName, Sidecar};
 
 use crate::app_side::AppSide;
+use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::correlate::Correlator;
 use crate::directory::Directory;
 use crate::events::{Dropped, Events};
 use crate::external::Externals;
 use crate::guarded_io::Silence;
+use crate::settings::Forward;
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
 use crate::target::Target;
+use crate::tls::TlsFiles;
 use crate::trace_context::Sampler;
+use crate::transport::Http2Limits;
 
 /// Everything that all workers share.
 #[derive(Debug)]
@@ -36,8 +40,12 @@ pub(crate) struct Shared {
     pub(crate) targets: Vec<Arc<Target>>,
     /// Hosts outside the mesh, when they may be called.
     pub(crate) externals: Option<Externals>,
-    /// The local application; none for a pure client.
-    pub(crate) app: Option<AppSide>,
+    /// The local application behind each listener of the node; none for a pure client.
+    pub(crate) apps: Vec<AppSide>,
+    /// Ports whose connections are passed to a service as bytes.
+    pub(crate) forwards: Vec<Forward>,
+    /// Certificates in use.
+    pub(crate) tls: TlsFiles,
     /// Joins the halves; without an inbound half there is nothing to join.
     pub(crate) correlator: Option<Correlator>,
     /// Which new traces are sampled.
@@ -62,6 +70,16 @@ impl Shared {
         &self.sidecar.service
     }
 
+    /// The application behind a listener, by its number.
+    pub(crate) fn app(&self, listener: usize) -> Option<&AppSide> {
+        self.apps.get(listener)
+    }
+
+    /// Whether a redirected connection was going to a service that is declared to be no HTTP.
+    pub(crate) fn is_for_bytes(&self, arrival: &Arrival) -> bool {
+        arrival.original.is_some_and(|original| self.directory.tcp_route_to(original).is_some())
+    }
+
     /// Every target there is now.
     pub(crate) fn all_targets(&self) -> Vec<Arc<Target>> {
         let mut all = self.targets.clone();
@@ -80,6 +98,8 @@ pub(crate) struct Connections {
     pub(crate) accepted: AtomicU64,
     /// Could not be accepted.
     pub(crate) failed: AtomicU64,
+    /// Were refused because of their certificates, or because they did not speak TLS.
+    pub(crate) tls_refused: AtomicU64,
 }
 
 /// One thread that carries traffic.
@@ -102,6 +122,12 @@ pub(crate) struct Limits {
     pub(crate) body_silence: Duration,
     /// Opening a connection.
     pub(crate) connect: Duration,
+    /// Securing a connection, either end.
+    pub(crate) handshake: Duration,
+    /// Waiting for the first byte where it decides what is spoken.
+    pub(crate) detect: Duration,
+    /// Limits of HTTP/2 connections.
+    pub(crate) http2: Http2Limits,
     /// Idle time after which a connection to a server is closed.
     pub(crate) pool_idle: Duration,
     /// Accepted connections open at once.
@@ -120,6 +146,9 @@ impl Default for Limits {
             silence: Silence { head: Duration::from_secs(10), idle: Duration::from_secs(300) },
             body_silence: Duration::from_secs(60),
             connect: Duration::from_secs(1),
+            handshake: Duration::from_secs(5),
+            detect: Duration::from_secs(1),
+            http2: Http2Limits::default(),
             pool_idle: Duration::from_secs(60),
             connections: 10_000,
             buffer: 64 * 1024,
@@ -136,6 +165,8 @@ pub(crate) enum Half {
     Inbound,
     /// From the application to other services.
     Outbound,
+    /// From the application to the one service that a port of its own leads to, by number.
+    Forward(usize),
 }
 
 impl Half {
@@ -144,6 +175,7 @@ impl Half {
         match self {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
+            Self::Forward(_) => "forward",
         }
     }
 }

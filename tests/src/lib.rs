@@ -6,6 +6,7 @@
 //! disturbs neither.
 
 pub mod browser;
+pub mod certificates;
 pub mod collector;
 pub mod demo;
 pub mod http;

@@ -1,5 +1,5 @@
-//! The real programs that end-to-end tests set Tripline between: a browser, nginx, wrk, Prometheus, Envoy, OpenTelemetry's
-//! Python SDK.
+//! The real programs that end-to-end tests set Tripline between: a browser, nginx, wrk, Prometheus, Envoy, curl and iptables,
+//! OpenTelemetry's Python SDK, grpcio.
 //!
 //! Debian packages where they are missing; Python packages, pinned in `tests/peers/requirements.txt`, in a virtual
 //! environment of their own under the target folder. What cannot be had is returned, one sentence each, and the tests
@@ -14,7 +14,10 @@ use crate::places::Places;
 use crate::{apt, command, progress};
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 10] = [
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("curl", "curl"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("nginx", "nginx-light"),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::tls::{client_policy, has_unread_trust, listener_tls};
 use super::{Reader, cursor, protocol, timeouts};
 use crate::cursor::Cursor;
 use crate::document::Discovery;
 use crate::index::Kind;
-use crate::schema::HTTP_1_ONLY;
 use crate::select::Document;
 use crate::{
     Backend, ConnectionPool, DiscoveryKind, Listener, ListenerProtocol, OutlierDetection, PortMapping, VirtualNode,
@@ -35,10 +35,12 @@ impl Reader<'_, '_> {
                 "expected serviceDiscovery beside listeners; give serviceDiscovery.dns.hostname where clients find it",
             );
         }
+        let defaults = spec.get("backendDefaults").as_ref().and_then(client_policy);
         let backends = spec.list("backends").into_iter().filter_map(|backend| {
             let holder = backend.get("virtualService")?;
             let service = self.index.resolve(Kind::Service, &holder, document.id.namespace(), self.findings)?;
-            Some(Backend { service })
+            let policy = client_policy(&holder).or_else(|| defaults.clone());
+            Some(Backend { service, policy })
         });
         let mut seen = BTreeSet::new();
         let backends = backends.filter(|backend| seen.insert(backend.service.clone())).collect();
@@ -47,9 +49,11 @@ impl Reader<'_, '_> {
 
     fn listener(&mut self, written: &Cursor<'_>, mapping: PortMapping) -> Listener {
         let PortMapping { port, protocol } = mapping;
-        if protocol != ListenerProtocol::Http {
-            let key = format!("listener {protocol}");
-            self.findings.warn_once(key, written.place(), || format!("protocol {protocol}: {HTTP_1_ONLY}"));
+        let tls = listener_tls(written);
+        if tls.is_some() && has_unread_trust(written) {
+            // Taking every client instead would open what was meant to be closed.
+            let message = "expected tls.validation.trust.file, as trust bundles of SDS cannot be read";
+            self.findings.problem(written.place(), message);
         }
         let timeout = self.of_protocol(written, "timeout", protocol);
         let pool = self.of_protocol(written, "connectionPool", protocol);
@@ -63,6 +67,7 @@ impl Reader<'_, '_> {
                 max_requests: pool.number("maxRequests"),
             }),
             outlier_detection: written.get("outlierDetection").as_ref().and_then(outlier_detection),
+            tls,
         }
     }
 

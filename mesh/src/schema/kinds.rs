@@ -2,6 +2,7 @@
 //! `apis/appmesh/v1beta2`).
 
 use super::route::ROUTE;
+use super::tls::{CLIENT_POLICY, LISTENER_TLS};
 use super::{
     ARN, COUNT, DURATION, Field, NAME, PORT_MAPPING, POSITIVE_DURATION, REFERENCE, Rule, Shape, ignored, noise,
     optional, required,
@@ -68,7 +69,7 @@ const NODE: &[Field] = &[
         },
     ),
     ignored("backendGroups", "backend groups are not supported; list the services under spec.backends"),
-    ignored("backendDefaults", "calls to backends are not encrypted by the proxy yet"),
+    optional("backendDefaults", Shape::Object(&[optional("clientPolicy", CLIENT_POLICY)], Rule::Free)),
     ignored("logging", "exchanges are reported to the collector; no access log is written"),
 ];
 
@@ -76,7 +77,7 @@ const BACKEND_SERVICE: Shape = Shape::Object(
     &[
         optional("virtualServiceRef", REFERENCE),
         optional("virtualServiceARN", ARN),
-        ignored("clientPolicy", "calls to backends are not encrypted by the proxy yet"),
+        optional("clientPolicy", CLIENT_POLICY).noted("instead of the one under backendDefaults"),
     ],
     Rule::OneOf(&["virtualServiceRef", "virtualServiceARN"]),
 );
@@ -117,7 +118,7 @@ const LISTENER: &[Field] = &[
         .noted("holds at the server's proxy"),
     optional("outlierDetection", Shape::Object(OUTLIER, Rule::Free)),
     ignored("healthCheck", "no active checks are made; outlier detection and breakers find broken endpoints"),
-    ignored("tls", "the listener is not encrypted by the proxy yet"),
+    optional("tls", LISTENER_TLS),
 ];
 
 const REQUEST_TIMEOUT: Shape =

@@ -1,6 +1,6 @@
 //! The routes of a virtual router.
 
-use super::{ARN, COUNT_OR_ZERO, DURATION, Field, HTTP_1_ONLY, NAME, PORT, REFERENCE, Rule, Shape, optional, required};
+use super::{ARN, COUNT_OR_ZERO, DURATION, Field, NAME, PORT, REFERENCE, Rule, Shape, optional, required};
 
 /// The four kinds of route; a route has one of them.
 pub(crate) const ROUTE_KINDS: &[&str] = &["httpRoute", "http2Route", "grpcRoute", "tcpRoute"];
@@ -10,9 +10,9 @@ pub(super) const ROUTE: Shape = Shape::Object(
         required("name", NAME),
         optional("priority", Shape::Number { min: 0, max: 1_000 }).noted("0 first, without one last"),
         optional("httpRoute", HTTP_ROUTE),
-        optional("http2Route", HTTP_ROUTE).limited(HTTP_1_ONLY),
-        optional("grpcRoute", GRPC_ROUTE).limited(HTTP_1_ONLY),
-        optional("tcpRoute", TCP_ROUTE).limited(HTTP_1_ONLY),
+        optional("http2Route", HTTP_ROUTE),
+        optional("grpcRoute", GRPC_ROUTE),
+        optional("tcpRoute", TCP_ROUTE),
     ],
     Rule::OneOf(ROUTE_KINDS),
 );

@@ -11,7 +11,7 @@ const DETECTION: &str = "    outlierDetection: { maxServerErrors: 5, interval: {
 
 fn web_and_checkout(port: u16) -> String {
     let web = Node { name: "web", backends: vec!["checkout"], ..Node::default() };
-    let checkout = Node { name: "checkout", port: Some(port), listener: DETECTION, ..Node::default() };
+    let checkout = Node { name: "checkout", port: Some(port), listener: DETECTION.to_owned(), ..Node::default() };
     mesh(&[web, checkout])
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tripline_model::Reporter;
 
 use crate::harness::proxy::settings;
-use crate::harness::{App, Collector, Connection, Node, Reply, Running, dead_port, eventually, get, mesh};
+use crate::harness::{App, Collector, Connection, Node, Reply, Running, dead_port, eventually, free_port, get, mesh};
 
 fn web_and_checkout(port: u16) -> String {
     let web = Node { name: "web", backends: vec!["checkout"], ..Node::default() };
@@ -79,10 +79,10 @@ fn a_dead_application_gives_503_and_is_an_origin() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 fn without_a_collector_nothing_is_slower_and_nothing_is_lost() {
-    let (port, app) = (dead_port(), App::start(|_| Reply::of(200)));
+    let (port, app) = (free_port(), App::start(|_| Reply::of(200)));
     let nobody = format!("127.0.0.1:{port}").parse().unwrap();
     let late = settings(&Collector::start());
-    let late = tripline_proxy::Settings { collector: format!("http://{nobody}"), ..late };
+    let late = tripline_proxy::Settings { collector: format!("http://{nobody}"), sample_ratio: 0.0, ..late };
     let client = Running::start(&web_and_checkout(app.address.port()), "shop/web", &late);
     let mut connection = Connection::open(client.outbound());
     let begun = std::time::Instant::now();

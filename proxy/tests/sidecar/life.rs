@@ -42,7 +42,7 @@ fn the_admin_port_shows_what_runs() {
     assert_eq!(client.admin("/drain").status, 405);
     get(client.outbound(), "checkout", "/", "");
     get(client.outbound(), "nowhere", "/", "");
-    let line = "tripline_proxy_requests_total{client=\"shop/web\",server=\"shop/checkout\",half=\"outbound\",outcome=\"success\"} 1";
+    let line = "tripline_proxy_requests_total{client=\"shop/web\",server=\"shop/checkout\",protocol=\"http\",half=\"outbound\",outcome=\"success\"} 1";
     let metrics = eventually("the count in the metrics", || {
         let metrics = client.admin("/metrics").body;
         metrics.contains(line).then_some(metrics)

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,11 +17,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tripline_model::{BreakerTransition, EdgeCounts, Reporter, SidecarReport};
 use tripline_otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
 use tripline_otlp::proto::collector::metrics::v1::ExportMetricsServiceRequest;
 use tripline_otlp::proto::collector::trace::v1::ExportTraceServiceRequest;
+use tripline_otlp::proto::common::v1::KeyValue;
+use tripline_otlp::proto::common::v1::any_value::Value;
 use tripline_otlp::proto::trace::v1::Span;
 use tripline_otlp::{log, sidecar, transition};
 
@@ -32,6 +37,8 @@ pub(crate) struct Kept {
     pub(crate) reports: Vec<SidecarReport>,
     pub(crate) transitions: Vec<BreakerTransition>,
     pub(crate) spans: Vec<Span>,
+    /// Attributes of the latest resource, as `key=value`.
+    pub(crate) resource: Vec<String>,
 }
 
 /// A running collector; it ends with the test.
@@ -47,13 +54,22 @@ impl Collector {
     }
 
     pub(crate) fn start_on(address: SocketAddr) -> Self {
+        Self::run(address, None)
+    }
+
+    /// One that speaks TLS.
+    pub(crate) fn start_with(tls: TlsAcceptor) -> Self {
+        Self::run("127.0.0.1:0".parse().unwrap(), Some(tls))
+    }
+
+    fn run(address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let collector = Self { address: listener.local_addr().unwrap(), kept: Arc::default() };
         let kept = Arc::clone(&collector.kept);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { accept(TcpListener::from_std(listener).unwrap(), kept).await });
+            runtime.block_on(async { accept(TcpListener::from_std(listener).unwrap(), kept, tls).await });
         });
         collector
     }
@@ -89,14 +105,25 @@ impl Collector {
     }
 }
 
-async fn accept(listener: TcpListener, kept: Arc<Mutex<Kept>>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, kept: Arc<Mutex<Kept>>) {
+    let service = service_fn(move |request| answer(request, Arc::clone(&kept)));
+    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn accept(listener: TcpListener, kept: Arc<Mutex<Kept>>, tls: Option<TlsAcceptor>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let kept = Arc::clone(&kept);
+        let (kept, tls) = (Arc::clone(&kept), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&kept)));
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            match tls {
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, kept).await;
+                    }
+                }
+                None => serve(stream, kept).await,
+            }
         });
     }
 }
@@ -104,10 +131,16 @@ async fn accept(listener: TcpListener, kept: Arc<Mutex<Kept>>) {
 async fn answer(request: Request<Incoming>, kept: Arc<Mutex<Kept>>) -> Result<Response<Well>, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let message = body.slice(5..);
+    assert_eq!(body[0], 1, "what is sent is compressed");
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&body[5..]).read_to_end(&mut plain).unwrap();
+    let message = Bytes::from(plain);
     let mut kept = kept.lock().unwrap();
     if path.contains("MetricsService") {
-        let decoded = sidecar::decode_reports(&ExportMetricsServiceRequest::decode(message).unwrap());
+        let request = ExportMetricsServiceRequest::decode(message).unwrap();
+        let resources = request.resource_metrics.iter().filter_map(|of| of.resource.as_ref());
+        kept.resource = resources.flat_map(|resource| &resource.attributes).map(written).collect();
+        let decoded = sidecar::decode_reports(&request);
         kept.reports.extend(decoded.reports);
     } else if path.contains("LogsService") {
         let logs = ExportLogsServiceRequest::decode(message).unwrap();
@@ -120,6 +153,13 @@ async fn answer(request: Request<Incoming>, kept: Arc<Mutex<Kept>>) -> Result<Re
     let mut response = Response::new(Well::new());
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     Ok(response)
+}
+
+fn written(attribute: &KeyValue) -> String {
+    match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => format!("{}={text}", attribute.key),
+        other => format!("{}={other:?}", attribute.key),
+    }
 }
 
 /// An empty message and the trailers that say it went well; ready at once.

@@ -10,7 +10,11 @@ pub(crate) struct Node {
     pub(crate) port: Option<u16>,
     pub(crate) backends: Vec<&'static str>,
     /// Further lines of the listener, each at its own indentation of four.
-    pub(crate) listener: &'static str,
+    pub(crate) listener: String,
+    /// What the listener speaks; http when empty.
+    pub(crate) protocol: &'static str,
+    /// How calls to the backends are encrypted: a clientPolicy as flow mapping; none when empty.
+    pub(crate) policy: String,
     /// A router's http route action and policy instead of the plain provider.
     pub(crate) route: &'static str,
 }
@@ -29,9 +33,13 @@ impl Node {
         let name = self.name;
         write!(text, "---\napiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualNode\nmetadata: {{ name: {name}, namespace: shop }}\nspec:\n").unwrap();
         if let Some(port) = self.port {
-            write!(text, "  listeners:\n  - portMapping: {{ port: {port}, protocol: http }}\n{}", self.listener)
+            let protocol = self.protocol();
+            write!(text, "  listeners:\n  - portMapping: {{ port: {port}, protocol: {protocol} }}\n{}", self.listener)
                 .unwrap();
             text.push_str("  serviceDiscovery: { dns: { hostname: 127.0.0.1 } }\n");
+        }
+        if !self.policy.is_empty() {
+            writeln!(text, "  backendDefaults: {{ clientPolicy: {} }}", self.policy).unwrap();
         }
         if self.backends.is_empty() {
             text.push_str("  backends: []\n");
@@ -44,6 +52,10 @@ impl Node {
         if self.port.is_some() {
             self.write_service(text);
         }
+    }
+
+    fn protocol(&self) -> &'static str {
+        if self.protocol.is_empty() { "http" } else { self.protocol }
     }
 
     fn write_service(&self, text: &mut String) {

@@ -12,6 +12,7 @@ use super::{Answer, Collector, get};
 #[derive(Debug)]
 pub(crate) struct Running {
     addresses: Addresses,
+    forwards: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,7 +44,7 @@ impl Running {
 
     pub(crate) fn start(mesh: &str, node: &str, settings: &Settings) -> Self {
         let proxy = Proxy::bind(&configuration(mesh, node), settings).unwrap_or_else(|error| panic!("{error}"));
-        let addresses = proxy.addresses();
+        let (addresses, forwards) = (proxy.addresses(), proxy.forwards().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             let ended = proxy.run(async {
@@ -51,11 +52,16 @@ impl Running {
             });
             ended.unwrap();
         };
-        Self { addresses, stop: Some(stop), thread: Some(std::thread::spawn(run)) }
+        Self { addresses, forwards, stop: Some(stop), thread: Some(std::thread::spawn(run)) }
     }
 
     pub(crate) fn outbound(&self) -> SocketAddr {
         self.addresses.outbound
+    }
+
+    /// The first port that leads to one service.
+    pub(crate) fn forward(&self) -> SocketAddr {
+        self.forwards[0]
     }
 
     pub(crate) fn inbound(&self) -> SocketAddr {

@@ -1,0 +1,60 @@
+//! The `tls` of listeners and of client policies.
+
+use std::path::PathBuf;
+
+use crate::cursor::Cursor;
+use crate::{CertificateFiles, ClientPolicy, ClientTls, ListenerTls, TlsMode};
+
+/// `tls` of a listener; none when it is absent or disabled.
+pub(super) fn listener_tls(listener: &Cursor<'_>) -> Option<ListenerTls> {
+    let tls = listener.get("tls")?;
+    let mode = match tls.text("mode")? {
+        "PERMISSIVE" => TlsMode::Permissive,
+        "STRICT" => TlsMode::Strict,
+        _ => return None,
+    };
+    let validation = tls.get("validation");
+    Some(ListenerTls {
+        mode,
+        certificate: files(tls.get("certificate").as_ref()),
+        client_trust: validation.as_ref().and_then(trust),
+        client_names: names(validation.as_ref()),
+    })
+}
+
+/// Whether a listener asks for clients' certificates under authorities that cannot be read here.
+pub(super) fn has_unread_trust(listener: &Cursor<'_>) -> bool {
+    let validation = listener.get("tls").and_then(|tls| tls.get("validation"));
+    validation.is_some_and(|validation| trust(&validation).is_none())
+}
+
+/// The `clientPolicy` in a block; none when it says nothing of TLS.
+pub(super) fn client_policy(holder: &Cursor<'_>) -> Option<ClientPolicy> {
+    let tls = holder.get("clientPolicy")?.get("tls")?;
+    let validation = tls.get("validation");
+    let ports = tls.list("ports");
+    Some(ClientPolicy {
+        enforce: tls.text("enforce") != Some("false"),
+        ports: ports.iter().filter_map(|port| port.as_text()?.parse().ok()).collect(),
+        tls: ClientTls {
+            trust: validation.as_ref().and_then(trust),
+            names: names(validation.as_ref()),
+            certificate: files(tls.get("certificate").as_ref()),
+        },
+    })
+}
+
+fn files(certificate: Option<&Cursor<'_>>) -> Option<CertificateFiles> {
+    let file = certificate?.get("file")?;
+    Some(CertificateFiles { chain: file.text("certificateChain")?.into(), key: file.text("privateKey")?.into() })
+}
+
+fn trust(validation: &Cursor<'_>) -> Option<PathBuf> {
+    Some(validation.get("trust")?.get("file")?.text("certificateChain")?.into())
+}
+
+fn names(validation: Option<&Cursor<'_>>) -> Vec<String> {
+    let matching = validation.and_then(|validation| validation.get("subjectAlternativeNames")?.get("match"));
+    let exact = matching.map(|matching| matching.list("exact")).unwrap_or_default();
+    exact.iter().filter_map(|name| name.as_text().map(ToOwned::to_owned)).collect()
+}

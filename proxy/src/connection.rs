@@ -1,0 +1,252 @@
+//! One accepted connection from its first byte to its last: what is spoken on it, and serving that.
+//!
+//! The application's own connections speak HTTP/1.1, or HTTP/2 with prior knowledge, told apart by its preface. For an inbound
+//! connection the listener has declared what is spoken: `tcp` is passed through, `http2` and `grpc` take HTTP/2 only,
+//! `http` takes HTTP/1.1 and, since nothing else begins like it, HTTP/2 with its preface.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tripline_mesh::ListenerProtocol;
+
+use crate::arrival::{Arrival, Security};
+use crate::drain::Drain;
+use crate::guarded_io::{GuardedIo, Traffic};
+use crate::tls::ServerSide;
+use crate::wire::{Spoken, Wire};
+use crate::worker::{Half, Worker};
+use crate::{grpc, inbound, outbound, redirect, tcp};
+
+/// Serves an accepted connection until it ends.
+pub(crate) async fn serve(
+    worker: Arc<Worker>,
+    half: Half,
+    stream: TcpStream,
+    mut drain: Drain,
+    _place: OwnedSemaphorePermit,
+) {
+    let connections = &worker.shared.connections;
+    connections.accepted.fetch_add(1, Ordering::Relaxed);
+    connections.open.fetch_add(1, Ordering::Relaxed);
+    let _open = CountDown(&worker);
+    // Answers are written whole; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let original = redirect::original(&stream);
+    let arrived = match half {
+        Half::Inbound => Box::pin(arrive(&worker, stream, original, &mut drain)).await,
+        Half::Outbound | Half::Forward(_) => Some((Wire::plain(stream), Arrival { original, ..Arrival::default() })),
+    };
+    let Some((mut wire, arrival)) = arrived else { return };
+    let declared = match half {
+        Half::Inbound => worker.shared.app(arrival.listener).map(|app| app.protocol),
+        Half::Outbound => None,
+        Half::Forward(_) => Some(ListenerProtocol::Tcp),
+    };
+    let silence = worker.shared.limits.silence;
+    let spoken = match declared {
+        Some(ListenerProtocol::Tcp) => return Box::pin(serve_bytes(&worker, half, wire, arrival)).await,
+        Some(ListenerProtocol::Http2 | ListenerProtocol::Grpc) => Ok(Spoken::Http2),
+        None if worker.shared.is_for_bytes(&arrival) => {
+            return Box::pin(serve_bytes(&worker, half, wire, arrival)).await;
+        }
+        Some(ListenerProtocol::Http) | None => {
+            // Of a redirected connection nobody knows what it speaks; where the server speaks first, nothing comes.
+            let guess = arrival.original.filter(|_| half == Half::Outbound).map(|_| worker.shared.limits.detect);
+            tokio::select! {
+                spoken = wire.speaks(silence, guess) => spoken,
+                () = drain.begun() => return,
+            }
+        }
+    };
+    let traffic = Traffic::new(arrival);
+    let served = match spoken {
+        Ok(Spoken::Http1) => serve_http1(&worker, half, wire, &traffic, drain).await,
+        Ok(Spoken::Http2) => Box::pin(serve_http2(&worker, half, wire, &traffic, drain)).await,
+        Ok(Spoken::Nothing) => Ok(()),
+        Ok(Spoken::Other) => {
+            Box::pin(tcp::outside(&worker, wire, &traffic)).await;
+            Ok(())
+        }
+        Err(error) => {
+            tracing::debug!(half = half.as_str(), %error, "connection ended before its first request");
+            Ok(())
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(half = half.as_str(), %error, "connection ended");
+    }
+}
+
+/// Serves a connection whose bytes are passed on unread.
+async fn serve_bytes(worker: &Arc<Worker>, half: Half, wire: Wire, arrival: Arrival) {
+    let traffic = Traffic::new(arrival);
+    match half {
+        Half::Inbound => tcp::inbound(worker, wire, &traffic).await,
+        Half::Outbound => tcp::redirected(worker, wire, &traffic).await,
+        Half::Forward(number) => tcp::forwarded(worker, number, wire, &traffic).await,
+    }
+}
+
+async fn serve_http1(
+    worker: &Arc<Worker>,
+    half: Half,
+    wire: Wire,
+    traffic: &Arc<Traffic>,
+    mut drain: Drain,
+) -> Result<(), hyper::Error> {
+    let limits = &worker.shared.limits;
+    let io = TokioIo::new(GuardedIo::new(wire, Arc::clone(traffic), limits.silence));
+    let service = service_fn(|request| {
+        let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
+        async move {
+            Ok::<_, Infallible>(match half {
+                Half::Inbound => inbound::serve(&worker, &traffic, request).await,
+                Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
+            })
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(limits.buffer)
+        .max_header_size(limits.buffer)
+        // `GuardedIo` limits the time of a head.
+        .header_read_timeout(None)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = drain.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Some(tunnel) = traffic.take_tunnel() {
+        tunnel.await;
+    }
+    served
+}
+
+async fn serve_http2(
+    worker: &Arc<Worker>,
+    half: Half,
+    wire: Wire,
+    traffic: &Arc<Traffic>,
+    mut drain: Drain,
+) -> Result<(), hyper::Error> {
+    let limits = worker.shared.limits.http2;
+    let service = service_fn(|request: Request<Incoming>| {
+        let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
+        async move {
+            let is_grpc = grpc::is_grpc(request.headers());
+            let mut response = match half {
+                Half::Inbound => inbound::serve(&worker, &traffic, request).await,
+                Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
+            };
+            if is_grpc {
+                response = grpc::speak(response);
+            }
+            *response.version_mut() = Version::HTTP_2;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_list)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(limits.error_resets)
+        .initial_stream_window_size(limits.window.0)
+        .initial_connection_window_size(limits.window.1)
+        .max_send_buf_size(limits.send_buffer)
+        .keep_alive_interval(limits.ping.0)
+        .keep_alive_timeout(limits.ping.1)
+        .serve_connection(TokioIo::new(wire), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = drain.begun() => {}
+        () = unused(traffic, worker.shared.limits.silence.idle) => {}
+    }
+    // GOAWAY: what is under way is finished, nothing new is taken.
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// Ready when no request was under way for the whole of a period; pings of the other end are no use of a connection.
+async fn unused(traffic: &Traffic, period: std::time::Duration) {
+    let mut before = None;
+    loop {
+        let now = traffic.requests();
+        if before == Some(now) && now.1 == 0 {
+            return;
+        }
+        before = Some(now);
+        tokio::time::sleep(period).await;
+    }
+}
+
+/// Finds out which listener an inbound connection is for and secures it as that listener asks.
+async fn arrive(
+    worker: &Worker,
+    stream: TcpStream,
+    original: Option<SocketAddr>,
+    drain: &mut Drain,
+) -> Option<(Wire, Arrival)> {
+    // Who connects to the sidecar itself means the first listener.
+    let listener = match original {
+        Some(original) => worker.shared.apps.iter().position(|app| app.port == original.port())?,
+        None => 0,
+    };
+    let app = worker.shared.app(listener)?;
+    let arrival = Arrival { listener, original, security: Security::Plain };
+    let Some(tls) = &app.tls else { return Some((Wire::plain(stream), arrival)) };
+    tokio::select! {
+        secured = secure(worker, tls, app.protocol, stream) => {
+            let (wire, security) = secured?;
+            Some((wire, Arrival { security, ..arrival }))
+        }
+        () = drain.begun() => None,
+    }
+}
+
+async fn secure(
+    worker: &Worker,
+    tls: &ServerSide,
+    protocol: ListenerProtocol,
+    stream: TcpStream,
+) -> Option<(Wire, Security)> {
+    let limits = &worker.shared.limits;
+    // Of raw bytes the server may have to send the first, so the client's are not waited for.
+    let patience = if protocol == ListenerProtocol::Tcp { limits.detect } else { limits.silence.idle };
+    if !tls.is_spoken(&stream, patience).await {
+        return Some((Wire::plain(stream), Security::Plain));
+    }
+    match tls.accept(stream, limits.handshake).await {
+        Ok((stream, security)) => Some((Wire::encrypted(stream), security)),
+        Err(refused) => {
+            worker.shared.connections.tls_refused.fetch_add(1, Ordering::Relaxed);
+            let because = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
+            tracing::debug!(%refused, because, "inbound connection refused");
+            None
+        }
+    }
+}
+
+/// Counts a connection as closed, however its task ends.
+struct CountDown<'a>(&'a Worker);
+
+impl Drop for CountDown<'_> {
+    fn drop(&mut self) {
+        self.0.shared.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,166 @@
+//! HTTP/2 connections to one endpoint, of one worker: few, each shared by many requests.
+//!
+//! One connection as a rule. Past [`FULL`] streams at once another is opened, because a server may refuse more on one
+//! (Envoy and we allow 100 to 256), up to [`MAX_LINES`]; beyond that requests wait in the connection with the fewest.
+//!
+//! While one request opens a connection the others wait for it; if it fails they fail with it, instead of each
+//! trying for itself one after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::http2::SendRequest;
+use tripline_model::Timestamp;
+
+use crate::failure::Failure;
+use crate::request_body::RequestBody;
+
+/// The sending end of a connection.
+pub(crate) type SharedSender = SendRequest<RequestBody>;
+
+/// Streams on a connection from which on another is opened.
+const FULL: u32 = 100;
+/// Connections to one endpoint.
+const MAX_LINES: usize = 8;
+
+/// The connections.
+#[derive(Debug, Default)]
+pub(crate) struct Multiplex {
+    lines: Mutex<Lines>,
+    /// Held by whoever opens a connection.
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    open: Vec<Line>,
+    /// Attempts to open one that failed, and why the latest did.
+    failed: (u64, Option<Failure>),
+}
+
+#[derive(Debug)]
+struct Line {
+    sender: SharedSender,
+    active: Arc<AtomicU32>,
+    used: Timestamp,
+}
+
+/// A place on a connection for one request.
+#[derive(Debug)]
+pub(crate) struct OnLine {
+    /// Sends it.
+    pub(crate) sender: SharedSender,
+    active: Arc<AtomicU32>,
+}
+
+impl Drop for OnLine {
+    fn drop(&mut self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Multiplex {
+    /// A place on an open connection; `open` is called when there is none to be had.
+    pub(crate) async fn enter(
+        &self,
+        now: Timestamp,
+        open: impl Future<Output = Result<SharedSender, Failure>>,
+    ) -> Result<OnLine, Failure> {
+        let failed_before = match self.find(now) {
+            Ok(place) => return Ok(place),
+            Err(failed) => failed,
+        };
+        let _opening = self.opening.lock().await;
+        // Another one may have opened it meanwhile, or found that it cannot be opened.
+        match self.find(now) {
+            Ok(place) => return Ok(place),
+            Err(failed) if failed > failed_before => return Err(self.latest_failure()),
+            Err(_) => {}
+        }
+        match open.await {
+            Ok(sender) => Ok(self.add(sender, now)),
+            Err(failure) => {
+                let failed = &mut self.lock().failed;
+                *failed = (failed.0 + 1, Some(failure));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Closes what has been unused for longer than `longest` or is closed already.
+    pub(crate) fn prune(&self, now: Timestamp, longest: Duration) {
+        self.lock().open.retain_mut(|line| {
+            if line.active.load(Ordering::Relaxed) > 0 {
+                line.used = now;
+            }
+            !line.sender.is_closed() && now.since(line.used) < longest
+        });
+    }
+
+    /// A place, or how many attempts to open a connection have failed so far.
+    fn find(&self, now: Timestamp) -> Result<OnLine, u64> {
+        let mut lines = self.lock();
+        lines.open.retain(|line| !line.sender.is_closed());
+        let count = lines.open.len();
+        let failed = lines.failed.0;
+        let least = lines.open.iter_mut().min_by_key(|line| line.active.load(Ordering::Relaxed));
+        let line = least.filter(|line| count >= MAX_LINES || line.active.load(Ordering::Relaxed) < FULL);
+        line.map(|line| line.enter(now)).ok_or(failed)
+    }
+
+    fn add(&self, sender: SharedSender, now: Timestamp) -> OnLine {
+        let mut line = Line { sender, active: Arc::default(), used: now };
+        let place = line.enter(now);
+        self.lock().open.push(line);
+        place
+    }
+
+    fn latest_failure(&self) -> Failure {
+        self.lock().failed.1.unwrap_or(Failure::ConnectFailed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn enter(&mut self, now: Timestamp) -> OnLine {
+        self.used = now;
+        self.active.fetch_add(1, Ordering::Relaxed);
+        OnLine { sender: self.sender.clone(), active: Arc::clone(&self.active) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_connection_fails_with_whoever_tried() {
+        let lines = Arc::new(Multiplex::default());
+        let tries = Arc::new(AtomicUsize::new(0));
+        let calls: Vec<_> = (0..50)
+            .map(|_| {
+                let (lines, tries) = (Arc::clone(&lines), Arc::clone(&tries));
+                tokio::spawn(async move {
+                    let open = async {
+                        tries.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        Err(Failure::ConnectTimeout)
+                    };
+                    lines.enter(Timestamp::from_millis(1), open).await.map(drop)
+                })
+            })
+            .collect();
+        let start = tokio::time::Instant::now();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Err(Failure::ConnectTimeout));
+        }
+        assert_eq!((start.elapsed().as_secs(), tries.load(Ordering::Relaxed)), (1, 1));
+    }
+}
