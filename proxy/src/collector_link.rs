@@ -49,13 +49,17 @@ pub(crate) enum Refused {
 /// Checks the collector's address; `authorities` is the file of those that an `https://` one must lead to.
 pub(crate) fn address(url: &str, authorities: Option<&Path>) -> Result<CollectorAddress, String> {
     let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let uri: Uri = with_scheme.parse().map_err(|_| format!("{with_scheme} is no URL"))?;
     let endpoint = Endpoint::from_shared(with_scheme.clone()).map_err(|error| error.to_string())?;
-    let tls = match with_scheme.parse::<Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("https") => {
-            Some(CollectorTls::load(&uri, authorities).map_err(|error| error.to_string())?)
+    let (endpoint, tls) = match uri.scheme_str() {
+        Some("http") => (endpoint, None),
+        Some("https") => {
+            let tls = CollectorTls::load(&uri, authorities).map_err(|error| error.to_string())?;
+            // We encrypt, not tonic: where tonic was built with TLS of its own, it opens no connection for a URL of https without that.
+            let plain = Endpoint::from_shared(with_scheme.replacen("https://", "http://", 1));
+            (plain.map_err(|error| error.to_string())?.origin(uri), Some(tls))
         }
-        Ok(uri) if uri.scheme_str() != Some("http") => return Err("expected http:// or https://".to_owned()),
-        _ => None,
+        _ => return Err("expected http:// or https://".to_owned()),
     };
     // A handshake takes longer than a connection.
     let limit = if tls.is_some() { Duration::from_secs(3) } else { Duration::from_secs(1) };
