@@ -247,8 +247,9 @@ pub(super) fn of(
         shed.filter_map(|(_, client, edge)| Some(Evidence::Shed { client: name(*client)?, calls: edge.shed }))
             .take(MOST),
     );
-    let opened =
-        into.iter().filter_map(|(_, client, edge)| Some(Evidence::BreakerOpened { client: name(*client)?, at: edge.opened? }));
+    let opened = into
+        .iter()
+        .filter_map(|(_, client, edge)| Some(Evidence::BreakerOpened { client: name(*client)?, at: edge.opened? }));
     evidence.extend(opened.take(MOST));
     evidence
 }
