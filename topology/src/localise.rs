@@ -110,3 +110,6 @@ pub fn localise(
     let facts = facts::Facts::collect(settings, windows, baseline, question)?;
     Ok(answer::answer(&facts, question))
 }
+
+#[cfg(test)]
+mod tests;
