@@ -30,6 +30,7 @@ use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
 
 use crate::ServiceGraph;
 use degraded::{EdgeWatch, ServiceWatches};
+pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::Tracked;
 
 pub use blame::{Suspect, SuspectKind};
