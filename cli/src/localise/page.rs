@@ -159,7 +159,7 @@ mod tests {
         let page = answer(&found, false);
         for line in [
             "SUSPECTED ORIGINS of the added latency of web",
-            "1 tie   0.45  db         latency",
+            "1 tie   0.45  db       latency",
             "unexplained: 8 %",
             "  own time in get 24.0 ms instead of 4.0 ms, over 300 requests: 6.0 s",
             "  web -> db: network_gap",
