@@ -118,7 +118,7 @@ impl Mesh {
     }
 
     /// The nodes that answer a service.
-    fn providers(&self, service: &ServiceName) -> Vec<ServiceName> {
+    pub(crate) fn providers(&self, service: &ServiceName) -> Vec<ServiceName> {
         match self.services.get(service).and_then(|service| service.provider.as_ref()) {
             None => Vec::new(),
             Some(crate::Provider::Node(node)) => vec![node.clone()],

@@ -39,6 +39,9 @@ impl Reader<'_, '_> {
             let service = self.service(document, &mesh.nodes);
             mesh.services.insert(document.id.clone(), service);
         }
+        for document in of(Kind::Node) {
+            self.plain_calls(document, &mesh);
+        }
         mesh
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tripline_mesh::{
     ConnectionPool, DiscoveryKind, EgressFilter, HttpRetryEvent, Loaded, Mesh, NodeConfig, NodeError, OutlierDetection,
-    Problems, RequestHead, Route, Source, Support, TcpRetryEvent, TextMatch, Timeouts,
+    Problems, RequestHead, Route, Source, Support, TcpRetryEvent, TextMatch, Timeouts, TlsMode,
 };
 use tripline_model::ServiceName;
 
@@ -326,4 +326,53 @@ fn declared_edges_lead_to_the_nodes_behind_the_services() {
     let edges: Vec<String> =
         shop().mesh.declared_edges().iter().map(|(client, server)| format!("{client}>{server}")).collect();
     assert_eq!(edges, ["shop/web>shop/checkout-v1", "shop/web>shop/checkout-v2", "shop/web>shop/stock"]);
+}
+
+const FILES: &str = "{file: {certificateChain: /c.pem, privateKey: /c.key}}";
+
+/// Node `a`, with what its spec says beside the backends, calls the service of node `b` with this `tls`.
+fn secured(spec: &str, tls: &str) -> Result<Loaded, Problems> {
+    let node = NODE_B.replace("protocol: http}", &format!("protocol: http}}, tls: {tls}"));
+    let service =
+        "kind: VirtualService\nmetadata: {name: b}\nspec: {provider: {virtualNode: {virtualNodeRef: {name: b}}}}\n";
+    let calling = format!(
+        "kind: VirtualNode\nmetadata: {{name: c}}\nspec: {{backends: [{{virtualService: {{virtualServiceRef: {{name: b}}}}}}]{spec}}}\n"
+    );
+    calling_b(&format!("{node}---\n{service}---\n{calling}"))
+}
+
+#[test]
+fn a_policy_reaches_the_targets_and_its_absence_before_a_strict_listener_is_told() {
+    let policy = format!(
+        ", backendDefaults: {{clientPolicy: {{tls: {{enforce: false, certificate: {FILES}, validation: {{trust: {{file: {{certificateChain: /ca.pem}}}}, subjectAlternativeNames: {{match: {{exact: [b.example]}}}}}}}}}}}}"
+    );
+    let strict = format!(
+        "{{mode: STRICT, certificate: {FILES}, validation: {{trust: {{file: {{certificateChain: /ca.pem}}}}}}}}"
+    );
+    let loaded = secured(&policy, &strict).unwrap();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(warnings.as_slice(), [only] if only.contains("spec.backends: default/b takes encrypted calls only")),
+        "of node a alone: {warnings:?}"
+    );
+    let config = loaded.mesh.node_config(&ServiceName::from("default/c")).unwrap();
+    let tls = config.services[0].routes[0].targets[0].tls.clone().unwrap();
+    assert_eq!((tls.trust.unwrap().as_os_str(), tls.names), ("/ca.pem".as_ref(), vec!["b.example".to_owned()]));
+    assert_eq!(tls.certificate.unwrap().key.as_os_str(), "/c.key");
+    let listener = &loaded.mesh.node_config(&ServiceName::from("default/b")).unwrap().listeners[0];
+    let listener = listener.tls.clone().unwrap();
+    assert_eq!((listener.mode, listener.client_trust.is_some()), (TlsMode::Strict, true));
+    let disabled = secured(&policy, &strict.replace("STRICT", "DISABLED")).unwrap();
+    assert!(disabled.warnings.is_empty(), "{:?}", disabled.warnings);
+    let config = disabled.mesh.node_config(&ServiceName::from("default/c")).unwrap();
+    assert_eq!(config.services[0].routes[0].targets[0].tls, None, "not enforced");
+}
+
+#[test]
+fn clients_certificates_under_authorities_that_cannot_be_read_are_a_problem() {
+    let problem = only_problem(secured(
+        "",
+        &format!("{{mode: STRICT, certificate: {FILES}, validation: {{trust: {{sds: {{secretName: x}}}}}}}}"),
+    ));
+    assert!(problem.contains("expected tls.validation.trust.file"), "{problem}");
 }

@@ -1,8 +1,9 @@
 //! The local application as the inbound half sees it: one endpoint, and the limits its listener declares.
 //!
 //! App Mesh enforces `connectionPool` at the server: at most so many connections to the application, at most so many
-//! requests waiting for one. HTTP/1.1 carries one request a connection, so requests in flight are what is limited. There is
-//! no breaker towards the own application; its clients have theirs.
+//! requests waiting for one. HTTP/1.1 carries one request a connection, so requests in flight are what is limited. HTTP/2 and
+//! gRPC have a limit of requests, TCP one of connections, and nothing waits: what exceeds them is refused. There is no breaker
+//! towards the own application; its clients have theirs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,7 +57,12 @@ impl AppSide {
         let gate = most.map(|most| Gate {
             places: Arc::new(Semaphore::new((most as usize).min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
-            most_waiting: pool.and_then(|pool| pool.max_pending_requests).map_or(usize::MAX, |most| most as usize),
+            most_waiting: match listener.protocol {
+                ListenerProtocol::Http => {
+                    pool.and_then(|pool| pool.max_pending_requests).map_or(usize::MAX, |most| most as usize)
+                }
+                ListenerProtocol::Http2 | ListenerProtocol::Grpc | ListenerProtocol::Tcp => 0,
+            },
         });
         Self {
             endpoint: Arc::new(
@@ -116,6 +122,24 @@ mod tests {
     use tripline_mesh::{ConnectionPool, Timeouts};
 
     use super::*;
+
+    #[tokio::test]
+    async fn where_the_protocol_knows_no_waiting_what_exceeds_is_refused() {
+        for protocol in [ListenerProtocol::Http2, ListenerProtocol::Grpc, ListenerProtocol::Tcp] {
+            let pool = ConnectionPool { max_requests: Some(1), ..ConnectionPool::default() };
+            let listener = Listener {
+                port: 80,
+                protocol,
+                timeouts: Timeouts::default_for(protocol),
+                connection_pool: Some(pool),
+                outlier_detection: None,
+                tls: None,
+            };
+            let app = AppSide::new(&listener, SocketAddr::from(([127, 0, 0, 1], 80)), 1);
+            let first = app.enter().await;
+            assert!(first.is_some() && app.enter().await.is_none(), "{protocol}");
+        }
+    }
 
     #[tokio::test]
     async fn past_the_limits_requests_wait_and_then_are_refused() {

@@ -16,6 +16,7 @@ use crate::answer::AnswerBody;
 use crate::exchange::AttemptEnd;
 use crate::headers;
 use crate::mark::Mark;
+use crate::message::Form;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -99,17 +100,17 @@ pub(crate) enum Head {
     Ended(Code),
 }
 
-/// Reads the head of an answer to a call.
-pub(crate) fn head<B>(response: &Response<B>) -> Head {
-    if response.status() != StatusCode::OK || !is_grpc(response.headers()) {
+/// Reads the head of an answer to a call of a server that speaks HTTP in this form; gRPC needs HTTP/2.
+pub(crate) fn head<B>(form: Form, response: &Response<B>) -> Head {
+    if form != Form::Http2 || response.status() != StatusCode::OK || !is_grpc(response.headers()) {
         return Head::NotGrpc;
     }
     Code::read(response.headers()).map_or(Head::Open, Head::Ended)
 }
 
 /// The status that the head of an answer tells already.
-pub(crate) fn code<B>(response: &Response<B>) -> Option<Code> {
-    match head(response) {
+pub(crate) fn code<B>(form: Form, response: &Response<B>) -> Option<Code> {
+    match head(form, response) {
         Head::Ended(code) => Some(code),
         Head::NotGrpc | Head::Open => None,
     }
@@ -189,13 +190,14 @@ mod tests {
     #[test]
     fn a_status_is_read_from_the_head_or_waited_for() {
         let mut response = Response::builder().header(CONTENT_TYPE, "application/grpc").body(()).unwrap();
-        assert_eq!(head(&response), Head::Open);
+        assert_eq!(head(Form::Http2, &response), Head::Open);
         for (text, code) in [("0", 0), ("14", 14), ("17", 2), ("x", 2), ("", 2)] {
             response.headers_mut().insert(STATUS, HeaderValue::from_static(text));
-            assert_eq!(head(&response), Head::Ended(Code(code)), "{text}");
+            assert_eq!(head(Form::Http2, &response), Head::Ended(Code(code)), "{text}");
         }
+        assert_eq!(head(Form::Http1, &response), Head::NotGrpc);
         *response.status_mut() = StatusCode::BAD_GATEWAY;
-        assert_eq!(head(&response), Head::NotGrpc);
+        assert_eq!(head(Form::Http2, &response), Head::NotGrpc);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(crate) async fn serve(
         Ok((mut response, lease)) => {
             let timer = SilenceTimer::new(Some(app.idle.unwrap_or(worker.shared.limits.body_silence)), deadline);
             let idle = app.idle.unwrap_or(worker.shared.limits.silence.idle);
-            let (end, late) = settle_answer(&mut exchange, &mut response, caller);
+            let (end, late) = settle_answer(&mut exchange, &mut response, caller, form);
             let open = Open { exchange, lease, end, target: None, late, _place: Some(place) };
             upgrade::settle(traffic, ask, idle, answer::pass(response, timer, open))
         }
@@ -119,13 +119,14 @@ fn settle_answer(
     exchange: &mut Exchange,
     response: &mut Response<Incoming>,
     caller: Caller,
+    form: message::Form,
 ) -> (End, Option<Box<Late>>) {
     headers::strip_hop_by_hop(response.headers_mut());
     headers::strip_ours(response.headers_mut());
     let status = response.status().as_u16();
     exchange.span_end(SpanEnd { status, ..SpanEnd::default() });
     let to_mesh = caller == Caller::Mesh;
-    let failed = match grpc::head(response) {
+    let failed = match grpc::head(form, response) {
         grpc::Head::NotGrpc => status >= 500,
         grpc::Head::Ended(code) => {
             exchange.grpc_status(code);

@@ -64,11 +64,11 @@ impl Late {
             }
             Self::Inbound { to_mesh } => {
                 exchange.attempt_ends(if code.is_failure() { AttemptEnd::Answered } else { AttemptEnd::Success });
-                if let Some(trailers) = trailers {
-                    headers::strip_ours(trailers);
-                    if code.is_failure() {
-                        blame(exchange, to_mesh, trailers);
-                    }
+                let mut none = HeaderMap::new();
+                let trailers = trailers.unwrap_or(&mut none);
+                headers::strip_ours(trailers);
+                if code.is_failure() {
+                    blame(exchange, to_mesh, trailers);
                 }
             }
         }

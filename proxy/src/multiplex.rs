@@ -24,6 +24,8 @@ pub(crate) type SharedSender = SendRequest<RequestBody>;
 const FULL: u32 = 100;
 /// Connections to one endpoint.
 const MAX_LINES: usize = 8;
+/// Age from which on a connection takes no more requests: a busy one would stay with one address and one certificate for ever.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The connections.
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ struct Lines {
 struct Line {
     sender: SharedSender,
     active: Arc<AtomicU32>,
+    opened: Timestamp,
     used: Timestamp,
 }
 
@@ -102,7 +105,8 @@ impl Multiplex {
     /// A place, or how many attempts to open a connection have failed so far.
     fn find(&self, now: Timestamp) -> Result<OnLine, u64> {
         let mut lines = self.lock();
-        lines.open.retain(|line| !line.sender.is_closed());
+        // What is under way on a connection keeps it open; here it is only forgotten.
+        lines.open.retain(|line| !line.sender.is_closed() && now.since(line.opened) < MAX_AGE);
         let count = lines.open.len();
         let failed = lines.failed.0;
         let least = lines.open.iter_mut().min_by_key(|line| line.active.load(Ordering::Relaxed));
@@ -111,7 +115,7 @@ impl Multiplex {
     }
 
     fn add(&self, sender: SharedSender, now: Timestamp) -> OnLine {
-        let mut line = Line { sender, active: Arc::default(), used: now };
+        let mut line = Line { sender, active: Arc::default(), opened: now, used: now };
         let place = line.enter(now);
         self.lock().open.push(line);
         place
@@ -162,5 +166,36 @@ mod tests {
             assert_eq!(call.await.unwrap(), Err(Failure::ConnectTimeout));
         }
         assert_eq!((start.elapsed().as_secs(), tries.load(Ordering::Relaxed)), (1, 1));
+    }
+
+    async fn connection() -> (SharedSender, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let (sender, connection) = builder.handshake(hyper_util::rt::TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        (sender, far)
+    }
+
+    #[tokio::test]
+    async fn one_connection_is_shared_until_it_is_full_or_old() {
+        let lines = Multiplex::default();
+        let (opened, mut others) = (AtomicUsize::new(0), Vec::new());
+        let mut places = Vec::new();
+        let at = |seconds: u64| Timestamp::from_millis(1_000 + seconds * 1_000);
+        for (now, requests, connections) in [(at(0), FULL, 1), (at(1), 1, 2), (at(601), 1, 3)] {
+            for _ in 0..requests {
+                let open = async {
+                    opened.fetch_add(1, Ordering::Relaxed);
+                    let (sender, far) = connection().await;
+                    others.push(far);
+                    Ok(sender)
+                };
+                places.push(lines.enter(now, open).await.unwrap());
+            }
+            assert_eq!(opened.load(Ordering::Relaxed), connections);
+        }
+        drop(places);
+        lines.prune(at(700), Duration::from_secs(60));
+        assert!(lines.lock().open.is_empty(), "unused connections are closed");
     }
 }

@@ -194,7 +194,7 @@ impl Call<'_> {
         let now = self.worker.shared.clock.now();
         match sent {
             Ok((response, lease)) => {
-                let head = grpc::head(&response);
+                let head = grpc::head(self.target.form(), &response);
                 if head == grpc::Head::Open {
                     let late = Some(Box::new(Late::outbound(picked, self.target.kind, exchange)));
                     return Attempted::Answer { response, lease, end: AttemptEnd::Success, late };
@@ -250,7 +250,7 @@ impl Call<'_> {
         }
         if exchange.is_described() {
             exchange.span_end(SpanEnd {
-                grpc: grpc::code(&response).map(grpc::Code::number),
+                grpc: grpc::code(self.target.form(), &response).map(grpc::Code::number),
                 status: response.status().as_u16(),
                 error: None,
                 retries: exchange.attempts().saturating_sub(1),

@@ -2,8 +2,32 @@
 
 use std::path::PathBuf;
 
+use super::{Reader, cursor};
 use crate::cursor::Cursor;
-use crate::{CertificateFiles, ClientPolicy, ClientTls, ListenerTls, TlsMode};
+use crate::select::Document;
+use crate::{CertificateFiles, ClientPolicy, ClientTls, ListenerTls, Mesh, TlsMode};
+
+impl Reader<'_, '_> {
+    /// Tells of backends that would be called in plain text and take none. App Mesh encrypted such calls without checking the
+    /// server, so its documents may well do without a policy.
+    pub(super) fn plain_calls(&mut self, document: &Document<'_>, mesh: &Mesh) {
+        let spec = cursor(document);
+        let Some(node) = mesh.nodes.get(&document.id) else { return };
+        for backend in node.backends.iter().filter(|backend| backend.policy.is_none()) {
+            let servers = mesh.providers(&backend.service);
+            let mut listeners =
+                servers.iter().filter_map(|server| mesh.nodes.get(server)).flat_map(|server| &server.listeners);
+            let is_strict = |tls: &ListenerTls| tls.mode == TlsMode::Strict;
+            if listeners.any(|listener| listener.tls.as_ref().is_some_and(is_strict)) {
+                let message = format!(
+                    "{} takes encrypted calls only and would be called in plain text; give clientPolicy.tls",
+                    backend.service
+                );
+                self.findings.warn(spec.get("backends").as_ref().unwrap_or(&spec).place(), message);
+            }
+        }
+    }
+}
 
 /// `tls` of a listener; none when it is absent or disabled.
 pub(super) fn listener_tls(listener: &Cursor<'_>) -> Option<ListenerTls> {

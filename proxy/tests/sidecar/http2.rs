@@ -112,9 +112,15 @@ async fn floods_end_the_connection_and_ordinary_use_does_not() {
     // One write, so that they are there before the first is served.
     let rapid: Vec<u8> = streams(2_000).flat_map(|stream| [get(stream), reset(stream)].concat()).collect();
     assert!(is_cut_off(&client, std::iter::once(rapid)).await, "rapid reset");
-    let begun = frame(1, 1, 1, GET_CHECKOUT);
-    let endless = (0..2_000).map(|_| frame(9, 0, 1, &[b"\x00\x01x\x7f\x80\x01".as_slice(), &[b'y'; 255]].concat()));
-    assert!(is_cut_off(&client, std::iter::once(begun).chain(endless)).await, "CONTINUATION without end");
+    // Each is a field `x` of 255 letters; the block ends at last, so that nothing but its length is wrong with it.
+    let field = [b"\x00\x01x\x7f\x80\x01".as_slice(), &[b'y'; 255]].concat();
+    let block = |fields: u32| {
+        let begun = frame(1, 1, 1, GET_CHECKOUT);
+        let more = (1..fields).flat_map(|_| frame(9, 0, 1, &field)).collect();
+        [begun, more, frame(9, 4, 1, &field)].concat()
+    };
+    assert!(!is_cut_off(&client, std::iter::once(block(3))).await, "a block of a few pieces");
+    assert!(is_cut_off(&client, std::iter::once(block(2_000))).await, "CONTINUATION without end");
     // A window that grows beyond what there can be is an error of the stream's client; each costs us a reset.
     let overflow = |stream: u32| frame(8, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
     let errors: Vec<u8> =
