@@ -60,8 +60,8 @@ fn read(path: &Path) -> anyhow::Result<Recording> {
         tripline_recording::read(BufReader::new(file), RecordingLimits::default()).with_context(described)?;
     for (reason, rejected) in &recording.rejected {
         let (rows, line) = (rejected.rows, rejected.first_line);
-        let what = format_args!("{}: {rows} lines left out: {reason}, first in line {line}", path.display());
-        tell(format_args!("{} {what}", yellow("warning:")));
+        let (warning, file) = (yellow("warning:"), path.display());
+        tell(format_args!("{warning} {file}: left out as {reason}: {rows}, first in line {line}"));
     }
     Ok(recording)
 }

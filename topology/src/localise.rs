@@ -17,8 +17,8 @@
 //!    a status. It belongs to the client, or to a dependency that several such clients share, if they still called it often enough.
 //! 5. [`crate::share_out`]: shared out from the entry points, callee first over the condensation of the graph: the share of
 //!    their excess that disappears without the suspect's own. This is the score; what is left over is unexplained.
-//! 6. [`answer`]: both kinds in one order. Missing calls weigh by how far they are believed, and only as far as the entry points' signal is
-//!    not itself out of the ordinary. Breakers break ties within 0.10: the first that opened points at its server.
+//! 6. [`answer`]: both kinds in one order. Missing calls weigh by how far they are believed, less by up to half of that where the entry points'
+//!    signal is itself out of the ordinary. Breakers break ties within 0.10: the first that opened points at its server.
 //!
 //! The thresholds are [`Settings`]'s, but two: there is no floor of 10 ms, because recordings are of any speed, and no least number of
 //! requests for an excess (there is one for `degraded`), because the incident is given. Where it fails: `docs/cascades.md`.

@@ -31,7 +31,7 @@ pub(super) fn answer(answer: &Answer, coloured: bool) -> String {
     if answer.belief < 0.5 {
         page.push_str("the entry points themselves are hardly out of the ordinary: take the order with care\n");
     }
-    for candidate in answer.candidates.iter().take(TOLD) {
+    for candidate in answer.candidates.iter().take(TOLD).filter(|candidate| candidate.score >= 0.005) {
         let _ = writeln!(page, "\n{}", subject(candidate).to_uppercase());
         for evidence in &candidate.evidence {
             let _ = writeln!(page, "  {}", printable(&sentence(evidence)));
@@ -53,7 +53,9 @@ pub(super) fn answer(answer: &Answer, coloured: bool) -> String {
 fn table(candidates: &[Candidate]) -> Table {
     let columns = [Right("RANK"), Right("SCORE"), Left("SUSPECT"), Left("KIND")];
     let mut table = Table::new(columns, "none: nothing in the incident exceeds its baseline");
-    for candidate in candidates.iter().take(SHOWN) {
+    // What would be written as 0.00 is left to the JSON, unless there is nothing else.
+    let shown = |(place, candidate): &(usize, &Candidate)| *place == 0 || candidate.score >= 0.005;
+    for (_, candidate) in candidates.iter().enumerate().filter(shown).take(SHOWN) {
         let ties = candidates.iter().filter(|other| other.rank == candidate.rank).count();
         let rank = if ties > 1 { format!("{} tie", candidate.rank) } else { candidate.rank.to_string() };
         let tone = match candidate.score {

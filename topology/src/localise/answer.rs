@@ -113,7 +113,8 @@ pub(super) fn answer(facts: &Facts, question: &Question) -> Answer {
         }
     };
     let missing = missing(facts);
-    let early = (1.0 - shared.belief) * missing.belief;
+    // Where both are certain, neither is preferred.
+    let early = missing.belief * (1.0 - 0.5 * shared.belief);
     let mut scores: BTreeMap<(usize, Option<usize>), BTreeMap<CandidateKind, f64>> = BTreeMap::new();
     for (charged, share) in &shared.shares {
         let kinds = scores.entry((charged.node, charged.edge_from)).or_default();

@@ -1,13 +1,14 @@
 //! Requests that ended early: without calls that they used to make.
 //!
 //! Where nobody reports whether a request failed, a service that throws or returns early is seen by the calls that it no longer makes. If
-//! an operation made c calls a request and makes (1 - q) c now, a share q of its requests is taken to have ended early. Why? Because
+//! an operation made c calls a request and makes (1 - q) c now, a share q of its requests is taken to have ended early. Callee first: as
+//! many as ended early at the services it calls, by its share of their requests, are theirs. And the rest? Because
 //! of the client itself (weight 1), or of a dependency d on which it gave up. For d speak all its clients that make other calls,
 //! too: n of N of them lost calls, believed as their excess is and only as far as d was still called often enough: a request that
 //! ended at d has called it, so d needs at least q calls a request. Its weight is n^2 / 2 * n/N: with one client no more
 //! than half of the client's own, with two of two twice as much.
 
-use super::facts::{Facts, Service};
+use super::facts::{Edge, Facts, Service};
 
 /// Requests that ended early.
 pub(super) struct Missing {
@@ -33,14 +34,20 @@ pub(super) fn missing(facts: &Facts) -> Missing {
     let early: Vec<Early> = facts.services.iter().map(early).collect();
     let weights: Vec<f64> = (0..facts.names.len()).map(|server| weight(facts, &early, server)).collect();
     let mut shares = vec![0.0; facts.names.len()];
-    for (node, lost) in early.iter().enumerate().filter(|(_, lost)| lost.requests > 0.0) {
+    for (node, lost) in early.iter().enumerate() {
+        let passed_on: f64 =
+            facts.calls_of(node).map(|(_, server, edge)| ended_there(facts, &early, server, edge)).sum();
+        let own = lost.requests - passed_on;
+        if own <= 0.0 {
+            continue;
+        }
         let weight_of = |server: usize| weights.get(server).copied().unwrap_or(0.0);
         let called = facts.calls_of(node).map(|(_, server, _)| (server, weight_of(server)));
         let suspects: Vec<(usize, f64)> = std::iter::once((node, 1.0)).chain(called).collect();
         let sum: f64 = suspects.iter().map(|(_, weight)| weight).sum();
         for (suspect, weight) in suspects {
             if let Some(share) = shares.get_mut(suspect) {
-                *share += lost.requests * weight / sum;
+                *share += own * weight / sum;
             }
         }
     }
@@ -59,6 +66,13 @@ fn early(service: &Service) -> Early {
         weighted += calls.belief() * calls.requests;
     }
     if requests > 0.0 { Early { requests: believed, belief: weighted / requests } } else { Early::default() }
+}
+
+/// Requests that came over `edge` and ended early at `server`.
+fn ended_there(facts: &Facts, early: &[Early], server: usize, edge: &Edge) -> f64 {
+    let asked = facts.services.get(server).map_or(0.0, |service| service.requests);
+    let ended = early.get(server).map_or(0.0, |early| early.requests);
+    if asked > 0.0 { ended * edge.requests / asked } else { 0.0 }
 }
 
 /// How well `server` explains that its clients end early.

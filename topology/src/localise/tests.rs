@@ -243,6 +243,21 @@ fn a_shared_dependency_explains_clients_that_end_early() {
 }
 
 #[test]
+fn requests_that_ended_early_further_in_are_not_counted_twice() {
+    // What checkout gives up, web gives up, too, and loses more requests by it.
+    let fault = Fault { early: vec![("checkout", 0.6), ("web", 0.55)], ..Fault::default() };
+    let mut all = rows(&fault);
+    for row in &mut all {
+        if let Row::Edge(row) = row
+            && &*row.server == "checkout"
+        {
+            row.requests = 100.0;
+        }
+    }
+    assert_eq!(&*ask(&record(all), Signal::Latency).candidates[0].service, "checkout");
+}
+
+#[test]
 fn who_was_never_healthy_explains_nobody() {
     // Without rows of edges, and a dependency that always failed.
     let services = |at: u64, fails: f64| {

@@ -224,20 +224,19 @@ pub(super) fn of(
     let mut evidence = Vec::new();
     if edge_from.is_none() {
         evidence.extend(facts.services.get(node).and_then(|service| failures(service, signal)));
-        evidence.extend(times(facts, node));
         evidence.extend(early(facts, missing, node));
     }
+    let mut added = if edge_from.is_none() { times(facts, node) } else { Vec::new() };
     let name = |at: usize| facts.names.get(at).cloned();
     let callers = facts.callers_of(node).filter(|(_, client, _)| edge_from.is_none_or(|from| from == *client));
     let into: Vec<(usize, usize, &Edge)> = callers.collect();
-    let mut gaps: Vec<(f64, Evidence)> = Vec::new();
     for (_, client, edge) in &into {
-        gaps.extend(name(*client).zip(name(node)).and_then(|ends| gap(edge, ends)));
+        added.extend(name(*client).zip(name(node)).and_then(|ends| gap(edge, ends)));
     }
     for (_, server, edge) in facts.calls_of(node).filter(|_| edge_from.is_none()) {
-        gaps.extend(name(node).zip(name(server)).and_then(|ends| gap(edge, ends)));
+        added.extend(name(node).zip(name(server)).and_then(|ends| gap(edge, ends)));
     }
-    evidence.extend(weightiest(gaps));
+    evidence.extend(weightiest(added));
     let retried = into.iter().filter(|(_, _, edge)| retries(facts, edge)).filter_map(|(_, client, edge)| {
         Some(Evidence::Retries { client: name(*client)?, requests: edge.requests, attempts: edge.attempts })
     });
@@ -260,7 +259,7 @@ fn failures(service: &Service, signal: Signal) -> Option<Evidence> {
     (signal == Signal::Failures).then_some(Evidence::Failures { requests, failures, normal_share: normal, excess, own })
 }
 
-fn times(facts: &Facts, node: usize) -> Vec<Evidence> {
+fn times(facts: &Facts, node: usize) -> Vec<(f64, Evidence)> {
     let mut found = Vec::new();
     for operation in facts.services.get(node).into_iter().flat_map(|service| &service.operations) {
         let name = operation.name.clone();
@@ -290,7 +289,7 @@ fn times(facts: &Facts, node: usize) -> Vec<Evidence> {
             ));
         }
     }
-    weightiest(found)
+    found
 }
 
 fn gap(edge: &Edge, (client, server): (Name, Name)) -> Option<(f64, Evidence)> {
@@ -331,9 +330,10 @@ fn early(facts: &Facts, missing: &Missing, node: usize) -> Vec<Evidence> {
     weightiest(std::iter::once(node).chain(clients).filter_map(of_client).collect())
 }
 
-/// The weightiest few of those with any weight.
+/// The weightiest few; what is below a hundredth of the first says nothing.
 fn weightiest(mut found: Vec<(f64, Evidence)>) -> Vec<Evidence> {
-    found.retain(|(weight, _)| *weight > 0.0);
+    let most = found.iter().map(|(weight, _)| *weight).fold(0.0, f64::max);
+    found.retain(|(weight, _)| *weight > 0.0 && *weight >= 0.01 * most);
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     found.into_iter().take(MOST).map(|(_, evidence)| evidence).collect()
 }
