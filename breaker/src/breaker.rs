@@ -14,7 +14,10 @@
 //! sent before the trip says nothing about after.
 //!
 //! A trip may be *suppressed* by the caller when too many endpoints of the same service are ejected already; the
-//! counts then start afresh, so that a suppressed trip is reported once per cause and not at every failure.
+//! counts then start afresh, and only the first suppressed trip of a window is to be published.
+//!
+//! **Forced**: an operator may hold a breaker open or closed, for a drill. Held closed it counts and never trips; held
+//! open it never probes. Let go, an open one probes first, and a closed one goes on with what it has counted.
 
 use std::fmt;
 use std::time::Duration;
@@ -130,6 +133,15 @@ pub enum TripLeave {
     Denied,
 }
 
+/// What an operator holds a breaker at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forced {
+    /// Rejects everything.
+    Open,
+    /// Passes everything.
+    Closed,
+}
+
 /// What recording a result did.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
@@ -137,8 +149,10 @@ pub enum Recorded {
     Counted,
     /// The state changed.
     Changed(Change),
-    /// It would have tripped, but was denied.
+    /// It would have tripped, but was denied; the first time in a window. From and to are both closed.
     Suppressed(Change),
+    /// The same again within the window of the first.
+    SuppressedAgain,
 }
 
 /// A change of state with its numbers; the caller adds the names.
@@ -233,6 +247,8 @@ pub struct Breaker {
     probe_successes: u32,
     last_error: LastError,
     last_trip: (TransitionReason, FailureOrigin),
+    suppressed_at: Option<Timestamp>,
+    forced: Option<Forced>,
     examples: Vec<TraceId>,
 }
 
@@ -256,6 +272,8 @@ impl Breaker {
             probe_successes: 0,
             last_error: LastError::None,
             last_trip: (TransitionReason::ConsecutiveFailures, FailureOrigin::Remote),
+            suppressed_at: None,
+            forced: None,
             examples: Vec::new(),
         }
     }
@@ -278,6 +296,32 @@ impl Breaker {
         self.trips
     }
 
+    /// What it is held at.
+    #[must_use]
+    pub const fn forced(&self) -> Option<Forced> {
+        self.forced
+    }
+
+    /// Holds it open or closed, or lets it go.
+    pub fn force(&mut self, forced: Option<Forced>, now: Timestamp) -> Option<Change> {
+        let before = std::mem::replace(&mut self.forced, forced);
+        let to = match (before, forced) {
+            (_, Some(Forced::Open)) => BreakerState::Open,
+            (_, Some(Forced::Closed)) => BreakerState::Closed,
+            // What was held open says nothing about the server, so a few calls find out.
+            (Some(Forced::Open), None) => BreakerState::HalfOpen,
+            (_, None) => return None,
+        };
+        if to == self.state {
+            return None;
+        }
+        let change = self.change(to, TransitionReason::Forced, 0.0, now);
+        if to == BreakerState::Closed {
+            self.forget();
+        }
+        Some(change)
+    }
+
     /// Asks whether a call may leave now.
     pub fn admit(&mut self, now: Timestamp) -> Decision {
         let change = self.tick(now);
@@ -292,7 +336,7 @@ impl Breaker {
 
     /// Lets time pass without a call: an open breaker whose time is over becomes half open.
     pub fn tick(&mut self, now: Timestamp) -> Option<Change> {
-        if self.state != BreakerState::Open || now < self.open_until {
+        if self.state != BreakerState::Open || now < self.open_until || self.forced.is_some() {
             return None;
         }
         Some(self.change(BreakerState::HalfOpen, TransitionReason::TimeElapsed, 0.0, now))
@@ -315,13 +359,20 @@ impl Breaker {
             return Recorded::Counted;
         }
         self.count(sample, now);
+        if self.forced.is_some() {
+            return Recorded::Counted;
+        }
         let Some((reason, threshold)) = self.reason_to_trip(sample, now) else {
             return Recorded::Counted;
         };
         if leave == TripLeave::Denied {
-            let change = self.describe(BreakerState::Open, reason, threshold, now);
+            let change = self.describe(BreakerState::Closed, reason, threshold, now);
             self.run = 0;
             self.window.clear();
+            if self.suppressed_at.is_some_and(|at| now.since(at) < self.policy.window) {
+                return Recorded::SuppressedAgain;
+            }
+            self.suppressed_at = Some(now);
             return Recorded::Suppressed(change);
         }
         let calm = now.since(self.since) >= self.policy.window;
@@ -348,10 +399,15 @@ impl Breaker {
             return Recorded::Counted;
         }
         let change = self.change(BreakerState::Closed, TransitionReason::ProbeSucceeded, f64::from(needed), now);
+        self.forget();
+        Recorded::Changed(change)
+    }
+
+    /// Begins to count afresh.
+    fn forget(&mut self) {
         self.run = 0;
         self.window.clear();
         self.examples.clear();
-        Recorded::Changed(change)
     }
 
     fn count(&mut self, sample: Sample, now: Timestamp) {
@@ -456,6 +512,10 @@ impl Breaker {
     }
 
     fn reject(&self, now: Timestamp) -> Admission {
+        if self.forced == Some(Forced::Open) {
+            let (reason, origin) = (TransitionReason::Forced, FailureOrigin::Local);
+            return Admission::Reject(Rejection { reason, origin, retry_after: Duration::ZERO });
+        }
         let (reason, origin) = self.last_trip;
         let retry_after = if self.state == BreakerState::Open { self.open_until.since(now) } else { Duration::ZERO };
         Admission::Reject(Rejection { reason, origin, retry_after })

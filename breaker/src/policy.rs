@@ -1,8 +1,10 @@
 //! When a breaker trips, how long it stays open and how it probes.
 //!
 //! Defaults: open on 5 failures in a row (Envoy's and Finagle's number), or on half of at least 20 attempts in 10 s
-//! (Hystrix); open for 1 s, doubling to 60 s, with full jitter; at most 3 probes at once, 2 successes close. A slow
-//! rule is off unless asked for, because what is slow depends on the service.
+//! (Hystrix), or when 80 % of at least 20 were slow; open for 1 s, doubling to 60 s, with full jitter; at most 3 probes
+//! at once, 2 successes close. Slow is what takes longer than 12 s: four fifths of the 15 s after which App Mesh gives a
+//! request up, so that only a service that is about to time out everywhere is slow by default. Whoever knows the service
+//! says better.
 //!
 //! App Mesh's `outlierDetection` maps onto it: `maxServerErrors` is [`Policy::consecutive_failures`] and switches the
 //! ratio rule off (App Mesh had none), `interval` is the window that events report, `baseEjectionDuration` is the first
@@ -71,7 +73,10 @@ impl Default for Policy {
         Self {
             consecutive_failures: 5,
             failures: Some(RatioRule { threshold: Ratio::new(0.5), volume: 20 }),
-            slow: None,
+            slow: Some(SlowRule {
+                longer_than: Duration::from_secs(12),
+                share: RatioRule { threshold: Ratio::new(0.8), volume: 20 },
+            }),
             window: Duration::from_secs(10),
             open_first: Duration::from_secs(1),
             open_longest: Duration::from_secs(60),

@@ -17,6 +17,28 @@ pub struct VirtualNode {
     pub discovery: Option<Discovery>,
     /// Services it may call, in order.
     pub backends: Vec<Backend>,
+    /// Where its proxy writes a line for each request.
+    pub access_log: Option<AccessLog>,
+}
+
+/// An access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// A file, or `/dev/stdout`.
+    pub path: String,
+    /// What a line looks like.
+    pub format: LogFormat,
+}
+
+/// What a line of an access log looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFormat {
+    /// App Mesh's line where no format is written.
+    Default,
+    /// A text with operators such as `%RESPONSE_CODE%`.
+    Text(String),
+    /// Keys and the texts of their values.
+    Json(Vec<(String, String)>),
 }
 
 /// How the endpoints of a node are found.

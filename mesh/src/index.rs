@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Of a document's kind; `None` for a mesh.
+    /// Of a document's kind; `None` for a mesh and for policies, which nobody refers to.
     pub(crate) fn of(document: &Document<'_>) -> Option<Self> {
         match document.kind.name {
             "VirtualNode" => Some(Self::Node),

@@ -1,7 +1,8 @@
 //! The mesh configuration: App Mesh documents in, one validated [`Mesh`] out, and from it what one proxy needs.
 //!
 //! The input is AWS App Mesh's own language, the custom resources of `appmesh.k8s.aws/v1beta2` as YAML (or JSON, which
-//! is YAML), read from files without any Kubernetes. The way of a document:
+//! is YAML), read from files without any Kubernetes, and beside it our own policies of `tripline.dev/v1`. The way of a
+//! document:
 //!
 //! 1. `yaml`: text -> bounded trees with the line of every node. No aliases, no recursion, one broken document does not
 //!    hide the others.
@@ -29,18 +30,24 @@ mod document;
 mod endpoint;
 mod mesh;
 mod node_config;
+mod policy;
 mod problem;
 mod route;
 mod tls;
 
 pub use document::{
-    Backend, Discovery, Provider, RouterRoute, RouterTarget, VirtualNode, VirtualRouter, VirtualService,
+    AccessLog, Backend, Discovery, LogFormat, Provider, RouterRoute, RouterTarget, VirtualNode, VirtualRouter,
+    VirtualService,
 };
 pub use endpoint::{
     ConnectionPool, DiscoveryKind, Listener, ListenerProtocol, OutlierDetection, PortMapping, Timeouts,
 };
 pub use mesh::{EgressFilter, Loaded, Mesh, Source};
 pub use node_config::{NodeConfig, NodeError, OutboundService, WeightedTarget};
+pub use policy::{
+    Action, AuthorizationPolicy, AuthorizationRule, Balance, BreakerRules, FaultInjection, HashKey, Identity, Limits,
+    NodePolicies, Policies, RateLimit, TrafficPolicy,
+};
 pub use problem::{FieldUse, Problem, Problems, Support};
 pub use route::{
     GrpcRetryEvent, HeaderMatch, HttpRetryEvent, Pattern, QueryMatch, RequestHead, RetryPolicy, Route, RouteMatch,

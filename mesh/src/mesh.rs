@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tripline_model::ServiceName;
 
 use crate::findings::{Findings, Place};
-use crate::index::{Index, Kind};
+use crate::index::Index;
 use crate::read::Reader;
 use crate::select::{Document, select};
 use crate::yaml::{self, MAX_DOCUMENTS};
-use crate::{FieldUse, NodeError, Problem, Problems, VirtualNode, VirtualRouter, VirtualService};
+use crate::{FieldUse, NodeError, Policies, Problem, Problems, VirtualNode, VirtualRouter, VirtualService};
 
 /// Most bytes of all sources together.
 const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
@@ -46,6 +46,8 @@ pub struct Mesh {
     pub services: BTreeMap<ServiceName, VirtualService>,
     /// All virtual routers.
     pub routers: BTreeMap<ServiceName, VirtualRouter>,
+    /// Our own policies.
+    pub policies: Policies,
 }
 
 /// A mesh and what was noticed while it was read.
@@ -71,7 +73,7 @@ impl Mesh {
         if documents.is_empty() && findings.problem_count() == 0 {
             let message = "expected at least one document of apiVersion appmesh.k8s.aws/v1beta2, got none";
             findings.problem(Place { source: 0, line: 0, path: "" }, message);
-        } else if !index.incomplete && !documents.iter().any(|document| Kind::of(document).is_none()) {
+        } else if !index.incomplete && !documents.iter().any(Document::is_mesh) {
             let message = "no document of kind Mesh: the mesh is called \"mesh\" and its egress filter is DROP_ALL";
             findings.warn(Place { source: 0, line: 0, path: "" }, message);
         }

@@ -1,12 +1,15 @@
 //! What one proxy needs to know: its own listeners and the services its application may call.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tripline_model::ServiceName;
 
 use crate::{
-    ClientPolicy, ClientTls, ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh,
-    OutlierDetection, PortMapping, Provider, Route, RouteMatch, RouterRoute, VirtualNode, VirtualService,
+    AccessLog, ClientPolicy, ClientTls, ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh,
+    NodePolicies, OutlierDetection, PortMapping, Provider, Route, RouteMatch, RouterRoute, TrafficPolicy, VirtualNode,
+    VirtualService,
 };
 
 /// The configuration of one proxy, complete: nothing in it refers to anything outside it.
@@ -22,6 +25,10 @@ pub struct NodeConfig {
     pub listeners: Vec<Listener>,
     /// Services its application may call: the node's backends, in order.
     pub services: Vec<OutboundService>,
+    /// What our own policies ask of it.
+    pub policies: NodePolicies,
+    /// Where it writes a line for each request.
+    pub access_log: Option<AccessLog>,
 }
 
 /// A service as a client sees it.
@@ -59,6 +66,10 @@ pub struct WeightedTarget {
     pub tls: Option<ClientTls>,
     /// The server's own limits; App Mesh enforces them at the server, not at the client.
     pub connection_pool: Option<ConnectionPool>,
+    /// The time that the server's own listener gives a request.
+    pub per_request: Option<Duration>,
+    /// How it asks to be called beyond that.
+    pub policy: Option<Arc<TrafficPolicy>>,
 }
 
 /// Why there is no configuration for a node.
@@ -130,6 +141,8 @@ impl Mesh {
             egress: self.egress,
             listeners: node.listeners.clone(),
             services,
+            policies: self.policies.of_node(&node.id),
+            access_log: node.access_log.clone(),
         })
     }
 
@@ -153,7 +166,7 @@ impl Mesh {
                 if let Some(node) = self.nodes.get(node) {
                     let port = |listener: &Listener| PortMapping { port: listener.port, protocol: listener.protocol };
                     outbound.ports = node.listeners.iter().map(port).collect();
-                    outbound.routes = routes_to_node(node);
+                    outbound.routes = self.routes_to_node(node);
                 }
             }
             Some(Provider::Router(router)) => {
@@ -174,7 +187,7 @@ impl Mesh {
                 Some(port) => node.listeners.iter().find(|listener| listener.port == port),
                 None => node.listeners.first(),
             };
-            weighted(node, listener?, target.weight)
+            self.weighted(node, listener?, target.weight)
         });
         Route {
             name: route.name.clone(),
@@ -185,40 +198,42 @@ impl Mesh {
             retry: route.retry.clone(),
         }
     }
-}
 
-/// A node as provider of a service: one route a listener, told apart by the port when there are several. With no route
-/// written, the listener's own timeouts hold on both sides.
-fn routes_to_node(node: &VirtualNode) -> Vec<Route> {
-    let several = node.listeners.len() > 1;
-    let route = |listener: &Listener| {
-        let mut matches = RouteMatch::prefix("/");
-        matches.port = several.then_some(listener.port);
-        Some(Route {
-            name: if several { format!("default-{}", listener.port) } else { "default".to_owned() },
+    /// A node as provider of a service: one route a listener, told apart by the port when there are several. With no route
+    /// written, the listener's own timeouts hold on both sides.
+    fn routes_to_node(&self, node: &VirtualNode) -> Vec<Route> {
+        let several = node.listeners.len() > 1;
+        let route = |listener: &Listener| {
+            let mut matches = RouteMatch::prefix("/");
+            matches.port = several.then_some(listener.port);
+            Some(Route {
+                name: if several { format!("default-{}", listener.port) } else { "default".to_owned() },
+                protocol: listener.protocol,
+                matches,
+                targets: vec![self.weighted(node, listener, 1)?],
+                timeouts: listener.timeouts,
+                retry: None,
+            })
+        };
+        node.listeners.iter().filter_map(route).collect()
+    }
+
+    fn weighted(&self, node: &VirtualNode, listener: &Listener, weight: u32) -> Option<WeightedTarget> {
+        let discovery = node.discovery.as_ref()?;
+        Some(WeightedTarget {
+            node: node.id.clone(),
+            weight,
+            hostname: discovery.hostname.clone(),
+            port: listener.port,
+            discovery: discovery.kind,
             protocol: listener.protocol,
-            matches,
-            targets: vec![weighted(node, listener, 1)?],
-            timeouts: listener.timeouts,
-            retry: None,
+            outlier_detection: listener.outlier_detection,
+            tls: None,
+            connection_pool: listener.connection_pool,
+            per_request: listener.timeouts.per_request,
+            policy: self.policies.traffic.get(&node.id).cloned(),
         })
-    };
-    node.listeners.iter().filter_map(route).collect()
-}
-
-fn weighted(node: &VirtualNode, listener: &Listener, weight: u32) -> Option<WeightedTarget> {
-    let discovery = node.discovery.as_ref()?;
-    Some(WeightedTarget {
-        node: node.id.clone(),
-        weight,
-        hostname: discovery.hostname.clone(),
-        port: listener.port,
-        discovery: discovery.kind,
-        protocol: listener.protocol,
-        outlier_detection: listener.outlier_detection,
-        tls: None,
-        connection_pool: listener.connection_pool,
-    })
+    }
 }
 
 /// A form of a service's name as a host.

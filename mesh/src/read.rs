@@ -2,6 +2,7 @@
 
 mod matching;
 mod node;
+mod policy;
 mod router;
 mod tls;
 
@@ -13,7 +14,7 @@ use crate::cursor::Cursor;
 use crate::findings::Findings;
 use crate::index::{Index, Kind};
 use crate::select::Document;
-use crate::{EgressFilter, ListenerProtocol, Mesh, Provider, Timeouts, VirtualNode, VirtualService};
+use crate::{EgressFilter, ListenerProtocol, Mesh, Policies, Provider, Timeouts, VirtualNode, VirtualService};
 
 /// What reading a document needs beside the document.
 pub(crate) struct Reader<'r, 'n> {
@@ -25,8 +26,14 @@ impl Reader<'_, '_> {
     /// All documents to one mesh. Nodes come first, because routes and services look at the nodes they name.
     pub(crate) fn mesh(mut self, documents: &[Document<'_>]) -> Mesh {
         let (name, egress) = self.settings(documents);
-        let mut mesh =
-            Mesh { name, egress, nodes: BTreeMap::new(), services: BTreeMap::new(), routers: BTreeMap::new() };
+        let mut mesh = Mesh {
+            name,
+            egress,
+            nodes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            policies: Policies::default(),
+        };
         let of = |kind: Kind| documents.iter().filter(move |document| Kind::of(document) == Some(kind));
         for document in of(Kind::Node) {
             mesh.nodes.insert(document.id.clone(), self.node(document));
@@ -39,6 +46,7 @@ impl Reader<'_, '_> {
             let service = self.service(document, &mesh.nodes);
             mesh.services.insert(document.id.clone(), service);
         }
+        mesh.policies = self.policies(documents);
         for document in of(Kind::Node) {
             self.plain_calls(document, &mesh);
         }
@@ -46,7 +54,7 @@ impl Reader<'_, '_> {
     }
 
     fn settings(&mut self, documents: &[Document<'_>]) -> (String, EgressFilter) {
-        let mut meshes = documents.iter().filter(|document| Kind::of(document).is_none());
+        let mut meshes = documents.iter().filter(|document| document.is_mesh());
         let Some(first) = meshes.next() else { return ("mesh".to_owned(), EgressFilter::default()) };
         for second in meshes {
             let at = crate::findings::Place { source: second.at.source, line: second.line, path: "kind" };

@@ -43,7 +43,7 @@ pub struct RouteMatch {
 pub struct HeaderMatch {
     /// Header name, lower case.
     pub name: String,
-    /// Whether the condition must not hold.
+    /// Whether the condition must not hold; a condition on a value does not hold either way where the header is missing.
     pub invert: bool,
     /// Condition on its value; without one the header must be there.
     pub value: Option<TextMatch>,
@@ -173,11 +173,12 @@ impl RouteMatch {
 
 impl HeaderMatch {
     fn matches(&self, head: &impl RequestHead) -> bool {
-        let holds = match (head.header(&self.name), &self.value) {
-            (Some(value), Some(condition)) => condition.matches(value),
-            (found, _) => found.is_some() && self.value.is_none(),
-        };
-        holds != self.invert
+        match (head.header(&self.name), &self.value) {
+            (Some(value), Some(condition)) => condition.matches(value) != self.invert,
+            // As in Envoy: a condition on a value never holds where there is none, inverted or not.
+            (None, Some(_)) => false,
+            (found, None) => found.is_some() != self.invert,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! fields and the compatibility report from them, so what the report calls *used* and what is read stand side by side.
 
 pub(crate) mod kinds;
+pub(crate) mod policy;
 pub(crate) mod route;
 pub(crate) mod tls;
 

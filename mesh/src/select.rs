@@ -1,13 +1,13 @@
 //! Which documents are read, under which identity, and which are passed over.
 //!
 //! Files of real users hold Deployments, ConfigMaps, lists and Helm values beside the mesh. What is not of App Mesh's
-//! group gets one warning a kind. What claims to be of the group, or has one of its kinds, is held to its schema.
+//! group or ours gets one warning a kind. What claims to be of a group, or has one of its kinds, is held to its schema.
 
 use tripline_model::ServiceName;
 
 use crate::check::{At, check};
 use crate::findings::{Findings, Place};
-use crate::schema::kinds::{self, API_VERSION, ENVELOPE, GROUP, Kind, METADATA, PASSED_OVER};
+use crate::schema::kinds::{self, ENVELOPE, GROUPS, Kind, METADATA, PASSED_OVER};
 use crate::yaml::{Node, Value, shown};
 
 /// Namespace of a document that names none, as Kubernetes has it.
@@ -29,6 +29,13 @@ pub(crate) struct Document<'t> {
     pub(crate) line: usize,
     /// Whether its fields have problems, so that what follows from them should not be reported too.
     pub(crate) broken: bool,
+}
+
+impl Document<'_> {
+    /// Whether it is the document of the mesh itself.
+    pub(crate) fn is_mesh(&self) -> bool {
+        self.kind.name == "Mesh"
+    }
 }
 
 /// Takes the documents of one source that are read, each checked against its schema.
@@ -118,18 +125,19 @@ fn kind_of(root: &Node<'_>, at: &At, findings: &mut Findings<'_>) -> Option<&'st
     let version = root.get("apiVersion").and_then(Node::text).unwrap_or("");
     let name = root.get("kind").and_then(Node::text).unwrap_or("");
     let known = kinds::ALL.iter().find(|kind| kind.name == name);
-    let of_group = version.split('/').next() == Some(GROUP);
+    let group = version.split('/').next().unwrap_or_default();
+    let of_group = GROUPS.contains(&group);
     let here = at.line(root.line);
     if let Some((_, why)) = PASSED_OVER.iter().find(|(kind, _)| *kind == name && of_group) {
         findings.warn_once(format!("kind {name}"), here, || format!("kind {name} is passed over: {why}"));
         return None;
     }
     match (known, of_group) {
-        (Some(kind), true) if version == API_VERSION => return Some(kind),
-        (Some(_), _) if of_group || version.is_empty() => {
+        (Some(kind), true) if version == kind.api_version => return Some(kind),
+        (Some(kind), _) if of_group || version.is_empty() => {
             let got = if version.is_empty() { "nothing".to_owned() } else { format!("\"{}\"", shown(version)) };
             let place = Place { path: &at.field("apiVersion").path, ..here };
-            findings.problem(place, format!("expected {API_VERSION}, got {got}"));
+            findings.problem(place, format!("expected {}, got {got}", kind.api_version));
         }
         (None, true) => {
             let known: Vec<&str> = kinds::ALL.iter().map(|kind| kind.name).collect();

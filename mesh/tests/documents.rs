@@ -180,6 +180,12 @@ fn every_condition_of_a_route_counts() {
         ("prefix: /, headers: [{name: age, match: {range: {start: 7, end: 8}}}]", true),
         ("prefix: /, headers: [{name: age, match: {range: {start: 1, end: 7}}}]", false),
         ("prefix: /, headers: [{name: none}]", false),
+        ("prefix: /, headers: [{name: none, invert: true}]", true),
+        ("prefix: /, headers: [{name: tier, invert: true}]", false),
+        ("prefix: /, headers: [{name: tier, invert: true, match: {exact: silver}}]", true),
+        ("prefix: /, headers: [{name: tier, invert: true, match: {prefix: gold}}]", false),
+        // As in Envoy: a condition on a value does not hold where there is none, inverted or not.
+        ("prefix: /, headers: [{name: none, invert: true, match: {exact: silver}}]", false),
     ] {
         let loaded = routed(&format!("[{{name: r, httpRoute: {{match: {{{condition}}}, {targets}}}}}]"));
         let mesh = loaded.unwrap_or_else(|problems| panic!("{condition}: {problems}")).mesh;
@@ -301,6 +307,8 @@ fn the_report_tells_what_becomes_of_each_field() {
     assert_eq!(fate("VirtualNode.spec.listeners[].healthCheck"), Some((Support::Ignored, 1)));
     assert_eq!(fate("VirtualNode.spec.serviceDiscovery.awsCloudMap"), Some((Support::Approximated, 1)));
     assert_eq!(fate("VirtualRouter.spec.routes[].httpRoute.match.prefix"), Some((Support::Used, 3)));
+    let absent = fate("VirtualRouter.spec.routes[].httpRoute.retryPolicy, where absent");
+    assert_eq!(absent, Some((Support::Approximated, 2)), "App Mesh's hidden retries are told");
     assert_eq!(fate("VirtualNode.spec.logging"), None);
 }
 

@@ -10,9 +10,12 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::access_log::Line;
 use crate::app_side::Place;
+use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::headers;
+use crate::hits::Hit;
 use crate::late::Late;
 use crate::send::Lease;
 use crate::silence::{Over, SilenceTimer};
@@ -34,6 +37,10 @@ pub(crate) struct Passed {
     timer: SilenceTimer,
     /// Gone when the body has ended.
     open: Option<Open>,
+    /// Where it comes from.
+    endpoint: Arc<Endpoint>,
+    /// Its line in the access log, written when the body is dropped.
+    line: Option<Box<Line>>,
 }
 
 /// What a body that has not ended holds.
@@ -67,12 +74,28 @@ pub(crate) enum AnswerError {
 /// Passes an answer through.
 pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
     let (parts, inner) = response.into_parts();
-    let mut passed = Passed { inner, timer, open: Some(open) };
+    let endpoint = Arc::clone(open.lease.endpoint());
+    let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None };
     // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
     if passed.inner.is_end_stream() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         passed.finish();
     }
     Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))
+}
+
+/// Lets an answer's line in the access log be written at its end.
+pub(crate) fn log(response: &mut Response<AnswerBody>, mut line: Box<Line>) {
+    line.answered(response.status().as_u16(), response.headers());
+    match response.body_mut() {
+        AnswerBody::Own(bytes) => line.sent(bytes.len() as u64),
+        AnswerBody::Passed(passed) => {
+            line.came_from(passed.endpoint.label());
+            if let Some(open) = &passed.open {
+                line.received(open.exchange.received());
+            }
+            passed.line = Some(line);
+        }
+    }
 }
 
 /// An answer of the sidecar's own: plain text, and the reason in one word.
@@ -94,6 +117,9 @@ impl Passed {
                 }
                 if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
                     open.exchange.response_bytes(data.len() as u64);
+                    if let Some(line) = &mut self.line {
+                        line.sent(data.len() as u64);
+                    }
                 }
                 // hyper asks no further once it knows that this was the end.
                 if self.inner.is_end_stream() {
@@ -107,7 +133,12 @@ impl Passed {
             }
             Poll::Ready(Some(Err(error))) => AnswerError::Read(error),
             Poll::Pending => match self.timer.poll(cx) {
-                Poll::Ready(over) => AnswerError::Slow(over),
+                Poll::Ready(over) => {
+                    if let Some(open) = &self.open {
+                        open.exchange.shared().connections.hits.count(Hit::AnswerTimeout);
+                    }
+                    AnswerError::Slow(over)
+                }
                 Poll::Pending => return Poll::Pending,
             },
         };
@@ -131,7 +162,10 @@ impl Passed {
     fn finish(&mut self) {
         self.judge(None);
         if let Some(Open { mut exchange, lease, end, .. }) = self.open.take() {
-            lease.give_back(exchange.shared());
+            // What is left of a request's body would be read as the next request, or hold it up.
+            if exchange.is_request_sent() {
+                lease.give_back(exchange.shared());
+            }
             exchange.settle(end);
         }
     }
@@ -153,6 +187,9 @@ impl Passed {
                 }
             }
             exchange.settle(End::Failed);
+        }
+        if let Some(line) = &mut self.line {
+            line.broke_off();
         }
     }
 }

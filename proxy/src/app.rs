@@ -9,38 +9,41 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tripline_mesh::{ClientTls, EgressFilter, Listener, NodeConfig, WeightedTarget};
-use tripline_model::{BreakerTransition, ServiceName, Sidecar};
+use tripline_mesh::{Listener, NodeConfig};
+use tripline_model::{BreakerTransition, Sidecar};
 
 use crate::admin::{self, Admin};
-use crate::app_side::AppSide;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::collector_link::{self, CollectorAddress, CollectorLink};
 use crate::correlate::Correlator;
-use crate::directory::{Directory, Lookup};
+use crate::directory::Lookup;
 use crate::drain::{self, Drain, DrainStart};
 use crate::events::{Dropped, Events};
 use crate::export::{self, Backlog};
 use crate::external::Externals;
+use crate::faults::Injected;
 use crate::listen;
+use crate::plan::{CurrentPlan, PlanError, Planner};
+use crate::reload::{self, Ask, Reloader, Reloads};
 use crate::report::Counting;
-use crate::settings::{Configuration, Forward, Settings};
+use crate::roster::Roster;
+use crate::settings::{Configuration, Forward, Origin, Settings};
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
-use crate::target::Target;
-use crate::tls::{ClientSide, ServerSide, TlsError, TlsFiles};
+use crate::tls::TlsError;
 use crate::trace_context::Sampler;
-use crate::worker::{Addresses, Connections, Half, Limits, Shared, Worker};
-use crate::{config_view, discover, headers};
+use crate::worker::{Addresses, Connections, Half, Shared, Worker};
+use crate::{access_log, config_view, discover, headers};
 
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -107,6 +110,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// There are too many services to call.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// A thread or a runtime cannot be made.
     #[error("cannot start a runtime")]
     Runtime(#[source] io::Error),
@@ -116,7 +122,7 @@ impl StartError {
     /// Whether the configuration is at fault, not the machine.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Loop(_) | Self::Tls(_) | Self::Forward { .. } | Self::Collector { .. })
+        matches!(self, Self::Loop(_) | Self::Tls(_) | Self::Forward { .. } | Self::Collector { .. } | Self::Plan(_))
     }
 }
 
@@ -140,6 +146,16 @@ struct Parts {
     collector: CollectorAddress,
     attributes: Vec<(String, String)>,
     transitions: mpsc::Receiver<BreakerTransition>,
+    again: Again,
+}
+
+/// What it takes to load the configuration again.
+#[derive(Debug)]
+struct Again {
+    planner: Planner,
+    origin: Origin,
+    period: Option<Duration>,
+    dns: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -148,8 +164,8 @@ impl Proxy {
     /// # Errors
     /// [`StartError`] for which [`StartError::is_configuration`] holds.
     pub fn check(configuration: &Configuration, settings: &Settings) -> Result<(), StartError> {
-        app_sides(&configuration.node, settings)?;
-        let (shared, _) = share(configuration, settings, Vec::new())?;
+        check_loop(&configuration.node, settings)?;
+        let (shared, ..) = share(configuration, settings)?;
         for forward in &settings.forwards {
             check_forward(&shared, forward)?;
         }
@@ -163,10 +179,11 @@ impl Proxy {
     pub fn bind(configuration: &Configuration, settings: &Settings) -> Result<Self, StartError> {
         let node = &configuration.node;
         let workers = settings.workers.max(1);
-        let apps = app_sides(node, settings)?;
+        check_loop(node, settings)?;
+        let (shared, planner, transitions) = share(configuration, settings)?;
         let collector = collector_address(settings)?;
         let outbound = bind(settings.outbound, workers, OUTBOUND)?;
-        let inbound = (!apps.is_empty()).then(|| bind(settings.inbound, workers, INBOUND)).transpose()?;
+        let inbound = node.listeners.first().map(|_| bind(settings.inbound, workers, INBOUND)).transpose()?;
         let admin_at = bind(settings.admin, 1, ADMIN)?;
         let addresses = Addresses {
             inbound: inbound.as_ref().map(|(address, _)| *address),
@@ -183,7 +200,6 @@ impl Proxy {
             return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
         };
         let config = config_view::of(node, settings, &addresses);
-        let (shared, transitions) = share(configuration, settings, apps)?;
         let mut forwards = Vec::new();
         for (number, forward) in settings.forwards.iter().enumerate() {
             check_forward(&shared, forward)?;
@@ -193,9 +209,9 @@ impl Proxy {
                 listeners.push((Half::Forward(number), listener));
             }
         }
-        if let Some(externals) = &shared.externals {
-            externals.set_own(addresses.outbound);
-        }
+        shared.externals.set_own(addresses.outbound);
+        let origin = configuration.origin.clone();
+        let again = Again { planner, origin, period: settings.reload, dns: settings.dns };
         let carriers = halves.into_iter().enumerate().map(|(index, listeners)| {
             let worker = Arc::new(Worker { index, shard: Shard::new(), shared: Arc::clone(&shared) });
             Carrier { worker, listeners }
@@ -208,6 +224,7 @@ impl Proxy {
             collector,
             attributes: settings.resource_attributes.clone(),
             transitions,
+            again,
         };
         let (start, drain) = drain::channel();
         Ok(Self { parts, addresses, forwards, start, drain })
@@ -245,26 +262,42 @@ impl Proxy {
             let counting = Arc::new(tokio::sync::Mutex::new(counting));
             let backlog = Arc::new(Backlog::default());
             let mut tasks = JoinSet::new();
-            discover::keep_resolving(discover::names(&shared.targets), shared.clock, &mut tasks);
-            if !shared.tls.is_empty() {
-                tasks.spawn(keep_certificates_fresh(Arc::clone(&shared)));
-            }
+            tasks.spawn(keep_certificates_fresh(Arc::clone(&shared)));
+            let (view, config) = watch::channel(Arc::new(parts.config));
+            let Again { planner, origin, period, dns } = parts.again;
+            let (reloader, reload) = Reloader::new(reload::Parts {
+                shared: Arc::clone(&shared),
+                planner,
+                origin,
+                period,
+                dns: discover::dns::resolver(dns),
+                view,
+            });
+            tasks.spawn(reloader.run());
+            tasks.spawn(access_log::keep_writing(Arc::clone(&shared)));
+            tasks.spawn(reload_on_signal(reload.clone()));
             tasks.spawn(export::count(Arc::clone(&counting), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_reports(link.clone(), Arc::clone(&backlog), Arc::clone(&shared)));
             tasks.spawn(export::send_transitions(link.clone(), parts.transitions, Arc::clone(&shared)));
             tasks.spawn(export::send_spans(link.clone(), Arc::clone(&shared)));
-            let config = Arc::new(parts.config);
-            let shows =
-                Admin { shared: Arc::clone(&shared), totals, start: start.clone(), drain: drain.clone(), config };
+            let running = Arc::clone(&shared);
+            let shows = Admin { shared: running, totals, start: start.clone(), drain: drain.clone(), config, reload };
             match TcpListener::from_std(parts.admin) {
                 Ok(listener) => drop(tasks.spawn(admin::serve(shows, listener))),
                 Err(error) => tracing::error!(%error, "no admin port"),
             }
             until_asked(stop, drain, &start, &mut tasks).await;
-            tracing::info!("draining: no new connections, finishing requests under way");
+            let begun = shared.clock.now();
+            let open = shared.connections.open.load(Ordering::Relaxed);
+            tracing::info!(connections = open, "draining: no new connections, finishing requests under way");
             for worker in ended {
                 // A worker that panicked has dropped its end; its counts are still in its shard.
                 let _ = worker.await;
+            }
+            let (cut, took) = (shared.connections.cut.load(Ordering::Relaxed), shared.clock.now().since(begun));
+            tracing::info!(connections = open, cut, ?took, "drained");
+            if let Some(log) = shared.plan.get().access_log.clone() {
+                access_log::write_now(log).await;
             }
             export::flush(&counting, &backlog, (&link, &shared), FLUSH).await;
         });
@@ -321,28 +354,9 @@ fn collector_address(settings: &Settings) -> Result<CollectorAddress, StartError
         .map_err(|why| StartError::Collector { url: url.clone(), why })
 }
 
-/// The application behind each listener; none for a pure client.
-fn app_sides(node: &NodeConfig, settings: &Settings) -> Result<Vec<AppSide>, StartError> {
-    let mut sides = Vec::new();
-    for (number, listener) in node.listeners.iter().enumerate() {
-        // `--app` says where the first one is; the others are told apart by their ports.
-        let app = if number == 0 { app_address(listener, settings) } else { local(listener.port) };
-        if app == settings.inbound && app.port() != 0 {
-            return Err(StartError::Loop(app));
-        }
-        let load = |tls| ServerSide::load(tls, listener.port, listener.protocol, &node.service);
-        let tls = listener.tls.as_ref().map(load).transpose()?.map(Arc::new);
-        sides.push(AppSide::new(listener, app, settings.workers.max(1)).protected(tls));
-    }
-    if sides.len() > 1 {
-        tracing::info!("connections that are not redirected are taken to be for the node's first listener");
-    }
-    Ok(sides)
-}
-
 fn check_forward(shared: &Shared, forward: &Forward) -> Result<(), StartError> {
     let error = |why| StartError::Forward { listen: forward.listen, service: forward.service.clone(), why };
-    match shared.directory.find(&forward.service) {
+    match shared.plan.get().directory.find(&forward.service) {
         Lookup::Service(service) if service.tcp_route(forward.port).is_some() => Ok(()),
         Lookup::Service(_) => Err(error("the service has no route for tcp there")),
         Lookup::NotABackend => Err(error("the service is no backend of this node")),
@@ -354,24 +368,39 @@ fn check_forward(shared: &Shared, forward: &Forward) -> Result<(), StartError> {
 async fn keep_certificates_fresh(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(CERTIFICATES).await;
-        shared.tls.refresh();
+        shared.plan.get().tls.refresh();
+    }
+}
+
+fn check_loop(node: &NodeConfig, settings: &Settings) -> Result<(), StartError> {
+    let app = node.listeners.first().map(|listener| app_address(listener, settings.app));
+    match app {
+        Some(app) if app == settings.inbound && app.port() != 0 => Err(StartError::Loop(app)),
+        _ => Ok(()),
     }
 }
 
 /// Where the application listens.
-pub(crate) fn app_address(listener: &Listener, settings: &Settings) -> SocketAddr {
-    settings.app.unwrap_or_else(|| local(listener.port))
+pub(crate) fn app_address(listener: &Listener, given: Option<SocketAddr>) -> SocketAddr {
+    given.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listener.port))
 }
 
-const fn local(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+/// SIGHUP asks for the configuration to be read again, as of old.
+async fn reload_on_signal(reload: mpsc::Sender<Ask>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hang_up.recv().await.is_some() {
+        let (answer, answered) = oneshot::channel();
+        if reload.send(answer).await.is_ok() {
+            // The reloader logs what came of it.
+            let _ = answered.await;
+        }
+    }
 }
 
-fn share(
-    configuration: &Configuration,
-    settings: &Settings,
-    apps: Vec<AppSide>,
-) -> Result<(Arc<Shared>, mpsc::Receiver<BreakerTransition>), StartError> {
+/// What all threads share, what makes further plans, and the queue of transitions.
+type Shares = (Arc<Shared>, Planner, mpsc::Receiver<BreakerTransition>);
+
+fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, StartError> {
     let node = &configuration.node;
     let workers = settings.workers.max(1);
     let sidecar = Sidecar {
@@ -382,36 +411,26 @@ fn share(
     };
     let dropped = Arc::new(Dropped::default());
     let (events, transitions) = Events::new(sidecar.clone(), Arc::clone(&dropped));
-    let mut targets: Vec<Arc<Target>> = Vec::new();
-    let mut known = FxHashMap::default();
-    let mut tls = client_sides(node)?;
-    let directory = Directory::new(node, configuration.mesh_hosts.iter().cloned(), |weighted| {
-        let key = target_key(weighted);
-        let number = *known.entry(key.clone()).or_insert_with(|| {
-            let target = Target::new(targets.len(), weighted, workers, Arc::clone(&events));
-            targets.push(Arc::new(target.encrypted(tls.get(&key).cloned())));
-            targets.len() - 1
-        });
-        Arc::clone(&targets[number])
-    });
-    let tls = TlsFiles {
-        servers: apps.iter().filter_map(|app| app.tls.clone()).collect(),
-        clients: tls.drain().map(|(_, side)| side).collect(),
-        ..TlsFiles::default()
-    };
-    let limits = Limits::default();
+    let roster = Arc::new(Roster::default());
+    let clock = Clock::start();
+    let (own_events, own_roster) = (Arc::clone(&events), Arc::clone(&roster));
+    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, clock };
+    let plan = planner.plan(configuration, None).map_err(|error| match error {
+        PlanError::Tls(error) => StartError::Tls(error),
+        error => StartError::Plan(error),
+    })?;
+    // Literal addresses need no resolver, so the first request finds them.
+    discover::take_known(&plan.targets, clock);
+    let limits = settings.limits.limits();
     let shared = Shared {
-        clock: Clock::start(),
+        clock,
         client_header: headers::value(&node.service.to_string()),
         sidecar,
-        directory,
-        externals: (node.egress == EgressFilter::AllowAll)
-            .then(|| Externals::new(targets.len(), workers, Arc::clone(&events))),
-        targets,
-        correlator: (!apps.is_empty()).then(Correlator::new),
-        apps,
-        tls,
         forwards: settings.forwards.clone(),
+        externals: Externals::new(Arc::clone(&roster), workers, Arc::clone(&events)),
+        roster,
+        correlator: (!plan.apps.is_empty()).then(Correlator::new),
+        plan: CurrentPlan::new(plan),
         sampler: Sampler::new(settings.sample_ratio),
         spans: SpanQueue::default(),
         dropped,
@@ -419,29 +438,8 @@ fn share(
         limits,
         accepts: Arc::new(Semaphore::new(limits.connections)),
         connections: Connections::default(),
+        injected: Injected::default(),
+        reloads: Reloads::default(),
     };
-    // Literal addresses need no resolver, so the first request finds them.
-    discover::take_literals(&shared.targets, shared.clock);
-    Ok((Arc::new(shared), transitions))
-}
-
-/// What makes two targets of routes one: the node, where it is found, and how it is encrypted.
-type TargetKey = (ServiceName, String, u16, Option<ClientTls>);
-
-fn target_key(weighted: &WeightedTarget) -> TargetKey {
-    (weighted.node.clone(), weighted.hostname.clone(), weighted.port, weighted.tls.clone())
-}
-
-/// Reads the files of every policy towards a target.
-fn client_sides(node: &NodeConfig) -> Result<FxHashMap<TargetKey, Arc<ClientSide>>, TlsError> {
-    let routes = node.services.iter().flat_map(|service| &service.routes);
-    let mut sides = FxHashMap::default();
-    for weighted in routes.flat_map(|route| &route.targets) {
-        let Some(policy) = &weighted.tls else { continue };
-        if let Entry::Vacant(place) = sides.entry(target_key(weighted)) {
-            let side = ClientSide::load(policy, &weighted.node, &weighted.hostname, weighted.protocol)?;
-            place.insert(Arc::new(side));
-        }
-    }
-    Ok(sides)
+    Ok((Arc::new(shared), planner, transitions))
 }

@@ -21,6 +21,7 @@ use crate::transport::Transport;
 /// The application.
 #[derive(Debug)]
 pub(crate) struct AppSide {
+    listener: Listener,
     /// Where it listens.
     pub(crate) endpoint: Arc<Endpoint>,
     /// The listener's port, where clients believe to connect.
@@ -65,6 +66,7 @@ impl AppSide {
             },
         });
         Self {
+            listener: listener.clone(),
             endpoint: Arc::new(
                 Endpoint::new(&address.to_string(), Arc::new([address]), workers)
                     .over(Transport { form: form_of(listener.protocol), tls: None }),
@@ -82,6 +84,11 @@ impl AppSide {
     #[must_use]
     pub(crate) fn protected(self, tls: Option<Arc<ServerSide>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The listener it was made of.
+    pub(crate) const fn listener(&self) -> &Listener {
+        &self.listener
     }
 
     /// Waits for a place; none when too many wait already.

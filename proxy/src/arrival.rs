@@ -1,6 +1,6 @@
 //! How a connection came in: for which listener, where it was going, who is at its other end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// An accepted connection.
@@ -12,6 +12,8 @@ pub(crate) struct Arrival {
     pub(crate) original: Option<SocketAddr>,
     /// How it is protected.
     pub(crate) security: Security,
+    /// The address of the other end.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// How a connection is protected.

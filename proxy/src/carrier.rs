@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ impl Carrier {
             drain.begun().await;
             tasks.close();
             if tokio::time::timeout(worker.shared.limits.drain, tasks.wait()).await.is_err() {
+                worker.shared.connections.cut.fetch_add(tasks.len() as u64, Ordering::Relaxed);
                 tracing::warn!(connections = tasks.len(), "drain deadline passed; closing what is left");
             }
             pruning.abort();
@@ -65,7 +67,7 @@ async fn prune(worker: Arc<Worker>) {
         for endpoint in worker.shared.all_targets().iter().flat_map(|target| target.endpoints()) {
             endpoint.prune(worker.index, now, idle);
         }
-        for app in &worker.shared.apps {
+        for app in &worker.shared.plan.get().apps {
             app.endpoint.prune(worker.index, now, idle);
         }
     }

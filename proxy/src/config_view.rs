@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tripline_mesh::{NodeConfig, OutboundService, Route};
 
 use crate::app::app_address;
-use crate::settings::Settings;
+use crate::settings::{Configuration, Settings};
 use crate::worker::Addresses;
 
 /// The configuration that a sidecar runs with.
@@ -15,12 +15,23 @@ pub(crate) fn of(node: &NodeConfig, settings: &Settings, addresses: &Addresses) 
         "inbound": addresses.inbound.map(|address| address.to_string()),
         "outbound": addresses.outbound.to_string(),
         "admin": addresses.admin.to_string(),
-        "app": node.listeners.first().map(|listener| app_address(listener, settings).to_string()),
+        "app": node.listeners.first().map(|listener| app_address(listener, settings.app).to_string()),
         "collector": settings.collector,
         "sample_ratio": settings.sample_ratio,
         "workers": settings.workers,
         "services": node.services.iter().map(service).collect::<Vec<_>>(),
     })
+}
+
+/// The same with another configuration of the mesh.
+pub(crate) fn changed(configuration: &Configuration, before: &Value) -> Value {
+    let mut shown = before.clone();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("mesh".to_owned(), json!(configuration.node.mesh));
+        fields
+            .insert("services".to_owned(), json!(configuration.node.services.iter().map(service).collect::<Vec<_>>()));
+    }
+    shown
 }
 
 fn service(service: &OutboundService) -> Value {

@@ -5,12 +5,13 @@
 //! `http` takes HTTP/1.1 and, since nothing else begins like it, HTTP/2 with its preface.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Request, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -19,13 +20,19 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tripline_mesh::ListenerProtocol;
 
+use crate::access_log::{AccessLog, Line};
 use crate::arrival::{Arrival, Security};
+use crate::aside::Aside;
 use crate::drain::Drain;
 use crate::guarded_io::{GuardedIo, Traffic};
+use crate::hits::Hit;
 use crate::tls::ServerSide;
 use crate::wire::{Spoken, Wire};
 use crate::worker::{Half, Worker};
-use crate::{grpc, inbound, outbound, redirect, tcp};
+use crate::{answer, grpc, inbound, outbound, redirect, tcp};
+
+/// Header fields that hyper takes without being told, in room that it need not allocate.
+const HYPER_HEADERS: usize = 100;
 
 /// Serves an accepted connection until it ends.
 pub(crate) async fn serve(
@@ -41,12 +48,14 @@ pub(crate) async fn serve(
     let _open = CountDown(&worker);
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
     let original = redirect::original(&stream);
     let arrived = match half {
         Half::Inbound => Box::pin(arrive(&worker, stream, original, &mut drain)).await,
         Half::Outbound | Half::Forward(_) => Some((Wire::plain(stream), Arrival { original, ..Arrival::default() })),
     };
     let Some((mut wire, arrival)) = arrived else { return };
+    let arrival = Arrival { peer, ..arrival };
     let declared = match half {
         Half::Inbound => worker.shared.app(arrival.listener).map(|app| app.protocol),
         Half::Outbound => None,
@@ -102,38 +111,102 @@ async fn serve_http1(
     half: Half,
     wire: Wire,
     traffic: &Arc<Traffic>,
-    mut drain: Drain,
+    drain: Drain,
 ) -> Result<(), hyper::Error> {
     let limits = &worker.shared.limits;
+    let closing = AtomicBool::new(drain.has_begun());
+    let peer = traffic.arrival().peer;
     let io = TokioIo::new(GuardedIo::new(wire, Arc::clone(traffic), limits.silence));
     let service = service_fn(|request| {
-        let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
+        let (worker, traffic, closing) = (Arc::clone(worker), Arc::clone(traffic), &closing);
         async move {
-            Ok::<_, Infallible>(match half {
+            let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
+            let mut answer = match half {
                 Half::Inbound => inbound::serve(&worker, &traffic, request).await,
                 Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
-            })
+            };
+            if closing.load(Ordering::Relaxed) && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(line) = line {
+                answer::log(&mut answer, line);
+            }
+            Ok::<_, Infallible>(answer)
         }
     });
-    let connection = http1::Builder::new()
-        .max_buf_size(limits.buffer)
-        .max_header_size(limits.buffer)
-        // `GuardedIo` limits the time of a head.
-        .header_read_timeout(None)
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = drain.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let mut http = http1::Builder::new();
+    // `GuardedIo` limits the time of a head.
+    http.max_buf_size(limits.buffer).max_header_size(limits.buffer).header_read_timeout(None);
+    if limits.headers != HYPER_HEADERS {
+        http.max_headers(limits.headers);
+    }
+    let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
+    let ended = tokio::select! {
+        biased;
+        served = connection.as_mut() => Some(served),
+        () = Aside::new(ending(worker, drain, &closing)) => None,
     };
+    let served = match ended {
+        Some(served) => served,
+        // A client may be sending its next request right now: for a while each gets its answer and is told to go.
+        None => match tokio::time::timeout(limits.drain_grace(), connection.as_mut()).await {
+            Ok(served) => served,
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
+    };
+    note_limit(worker, traffic, &served);
     if let Some(tunnel) = traffic.take_tunnel() {
         tunnel.await;
     }
     served
+}
+
+/// Ready when the sidecar drains. A connection that grows too old before is told to end with its next answer.
+async fn ending(worker: &Worker, mut drain: Drain, closing: &AtomicBool) {
+    tokio::select! {
+        () = drain.begun() => {}
+        () = aged(worker) => {
+            closing.store(true, Ordering::Relaxed);
+            drain.begun().await;
+        }
+    }
+    closing.store(true, Ordering::Relaxed);
+}
+
+/// Ready, and counted, when a connection is too old. Scattered, or clients that came together would come again together.
+async fn aged(worker: &Worker) {
+    match worker.shared.limits.connection_age {
+        Some(age) => tokio::time::sleep(age.mul_f64(rand::random_range(0.9..1.1))).await,
+        None => std::future::pending().await,
+    }
+    worker.shared.connections.hits.count(Hit::ConnectionAge);
+}
+
+/// Counts the limit that ended a connection, if one did.
+fn note_limit(worker: &Worker, traffic: &Traffic, served: &Result<(), hyper::Error>) {
+    let hits = &worker.shared.connections.hits;
+    if let Some(hit) = traffic.hit() {
+        hits.count(hit);
+    } else if let Err(error) = served
+        && error.is_parse()
+    {
+        hits.count(if error.is_parse_too_large() { Hit::HeadTooLarge } else { Hit::BadHead });
+    }
+}
+
+/// Begins the request's line in the access log, if there is one.
+fn begin_line(
+    request: Request<Incoming>,
+    log: Option<&Arc<AccessLog>>,
+    peer: Option<IpAddr>,
+) -> (Request<Incoming>, Option<Box<Line>>) {
+    let Some(log) = log else { return (request, None) };
+    let (parts, body) = request.into_parts();
+    let line = log.begin(&parts, peer);
+    (Request::from_parts(parts, body), Some(line))
 }
 
 async fn serve_http2(
@@ -144,16 +217,21 @@ async fn serve_http2(
     mut drain: Drain,
 ) -> Result<(), hyper::Error> {
     let limits = worker.shared.limits.http2;
+    let peer = traffic.arrival().peer;
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
         async move {
             let is_grpc = grpc::is_grpc(request.headers());
+            let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
                 Half::Inbound => inbound::serve(&worker, &traffic, request).await,
                 Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
             };
             if is_grpc {
                 response = grpc::speak(response);
+            }
+            if let Some(line) = line {
+                answer::log(&mut response, line);
             }
             *response.version_mut() = Version::HTTP_2;
             Ok::<_, Infallible>(response)
@@ -175,6 +253,7 @@ async fn serve_http2(
     tokio::select! {
         served = connection.as_mut() => return served,
         () = drain.begun() => {}
+        () = aged(worker) => {}
         () = unused(traffic, worker.shared.limits.silence.idle) => {}
     }
     // GOAWAY: what is under way is finished, nothing new is taken.
@@ -204,11 +283,11 @@ async fn arrive(
 ) -> Option<(Wire, Arrival)> {
     // Who connects to the sidecar itself means the first listener.
     let listener = match original {
-        Some(original) => worker.shared.apps.iter().position(|app| app.port == original.port())?,
+        Some(original) => worker.shared.plan.get().apps.iter().position(|app| app.port == original.port())?,
         None => 0,
     };
     let app = worker.shared.app(listener)?;
-    let arrival = Arrival { listener, original, security: Security::Plain };
+    let arrival = Arrival { listener, original, security: Security::Plain, peer: None };
     let Some(tls) = &app.tls else { return Some((Wire::plain(stream), arrival)) };
     tokio::select! {
         secured = secure(worker, tls, app.protocol, stream) => {

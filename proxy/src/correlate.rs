@@ -44,6 +44,15 @@ struct Request {
     waited: Duration,
     failed: bool,
     mark: Option<Mark>,
+    /// When its caller stops waiting, the latest if there are several.
+    deadline: Option<Timestamp>,
+}
+
+/// What an outbound call learns of the request that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// When nobody waits for its answer any more.
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 /// An inbound request that is followed.
@@ -88,17 +97,18 @@ impl Correlator {
         }
     }
 
-    /// An inbound request begins.
-    pub(crate) fn begin(&self, trace: TraceId, now: Timestamp) -> Followed {
+    /// An inbound request begins; its caller waits until `deadline`.
+    pub(crate) fn begin(&self, trace: TraceId, now: Timestamp, deadline: Option<Timestamp>) -> Followed {
         let mut part = self.part(trace);
         let room = part.len() < MAX_REQUESTS / PARTS;
         let known = match part.get_mut(&trace) {
             Some(request) => {
                 request.holders += 1;
+                request.deadline = request.deadline.zip(deadline).map(|(one, other)| one.max(other));
                 true
             }
             None if room => {
-                part.insert(trace, Request::new(now));
+                part.insert(trace, Request::new(now, deadline));
                 true
             }
             None => false,
@@ -144,19 +154,19 @@ impl Correlator {
         }
     }
 
-    /// An outbound call begins; true when it belongs to a request under way.
-    pub(crate) fn call_begins(&self, trace: TraceId, now: Timestamp) -> bool {
+    /// An outbound call begins; what it learns when it belongs to a request under way.
+    pub(crate) fn call_begins(&self, trace: TraceId, now: Timestamp) -> Option<Joined> {
         let mut part = self.part(trace);
         let Some(request) = part.get_mut(&trace) else {
             drop(part);
             self.orphans.fetch_add(1, Ordering::Relaxed);
-            return false;
+            return None;
         };
         if request.out == 0 {
             request.out_since = now;
         }
         request.out += 1;
-        true
+        Some(Joined { deadline: request.deadline })
     }
 
     /// An outbound call that belonged to a request has ended.
@@ -186,8 +196,8 @@ impl Correlator {
 }
 
 impl Request {
-    const fn new(now: Timestamp) -> Self {
-        Self { holders: 1, out: 0, out_since: now, waited: Duration::ZERO, failed: false, mark: None }
+    const fn new(now: Timestamp, deadline: Option<Timestamp>) -> Self {
+        Self { holders: 1, out: 0, out_since: now, waited: Duration::ZERO, failed: false, mark: None, deadline }
     }
 
     fn waited_until(&self, now: Timestamp) -> Duration {
@@ -210,9 +220,9 @@ mod tests {
     #[test]
     fn overlapping_calls_are_waited_for_once() {
         let correlator = Correlator::new();
-        let request = correlator.begin(trace(1), at(0));
-        assert!(correlator.call_begins(trace(1), at(10)));
-        assert!(correlator.call_begins(trace(1), at(20)));
+        let request = correlator.begin(trace(1), at(0), None);
+        assert!(correlator.call_begins(trace(1), at(10)).is_some());
+        assert!(correlator.call_begins(trace(1), at(20)).is_some());
         correlator.call_ends(trace(1), CallEnd::Fine, at(30));
         correlator.call_ends(trace(1), CallEnd::Fine, at(50));
         let calls = correlator.calls(&request, at(100));
@@ -225,7 +235,7 @@ mod tests {
     #[test]
     fn a_failed_call_and_its_mark_are_remembered() {
         let correlator = Correlator::new();
-        let request = correlator.begin(trace(1), at(0));
+        let request = correlator.begin(trace(1), at(0), None);
         let mark = Mark::rejected("b", "failure_ratio", "remote");
         correlator.call_begins(trace(1), at(0));
         correlator.call_ends(trace(1), CallEnd::Failed(Some(&mark)), at(1));
@@ -234,34 +244,49 @@ mod tests {
     }
 
     #[test]
+    fn a_call_learns_when_nobody_waits_any_more() {
+        let correlator = Correlator::new();
+        let deadlines = |first, second| {
+            let one = correlator.begin(trace(1), at(0), first);
+            let other = correlator.begin(trace(1), at(0), second);
+            let joined = correlator.call_begins(trace(1), at(1)).unwrap();
+            correlator.end(&one);
+            correlator.end(&other);
+            joined.deadline
+        };
+        assert_eq!(deadlines(Some(at(5)), Some(at(9))), Some(at(9)), "somebody waits longer");
+        assert_eq!(deadlines(Some(at(5)), None), None, "somebody waits for ever");
+    }
+
+    #[test]
     fn calls_without_a_trace_make_requests_unknown() {
         let correlator = Correlator::new();
-        let request = correlator.begin(trace(1), at(0));
-        assert!(!correlator.call_begins(trace(2), at(1)));
+        let request = correlator.begin(trace(1), at(0), None);
+        assert_eq!(correlator.call_begins(trace(2), at(1)), None);
         let calls = correlator.calls(&request, at(2));
         assert_eq!((calls.self_time, calls.failed), (None, Some(false)), "an orphan that went well blames nobody");
         correlator.orphan_failed();
         assert_eq!(correlator.calls(&request, at(2)).failed, None);
-        let later = correlator.begin(trace(3), at(3));
+        let later = correlator.begin(trace(3), at(3), None);
         assert_eq!(correlator.calls(&later, at(4)).failed, Some(false), "later requests are known again");
     }
 
     #[test]
     fn a_service_that_is_called_again_within_its_own_trace_keeps_both() {
         let correlator = Correlator::new();
-        let outer = correlator.begin(trace(1), at(0));
-        let inner = correlator.begin(trace(1), at(1));
+        let outer = correlator.begin(trace(1), at(0), None);
+        let inner = correlator.begin(trace(1), at(1), None);
         correlator.end(&inner);
-        assert!(correlator.call_begins(trace(1), at(2)));
+        assert!(correlator.call_begins(trace(1), at(2)).is_some());
         correlator.end(&outer);
-        assert!(!correlator.call_begins(trace(1), at(3)));
+        assert_eq!(correlator.call_begins(trace(1), at(3)), None);
     }
 
     #[test]
     fn it_never_holds_more_than_its_bound() {
         let correlator = Correlator::new();
         for number in 1..=100_000_u128 {
-            correlator.begin(TraceId::from_bytes(number.to_be_bytes()).unwrap(), at(0));
+            correlator.begin(TraceId::from_bytes(number.to_be_bytes()).unwrap(), at(0), None);
         }
         let held: usize = correlator.parts.iter().map(|part| part.lock().unwrap().len()).sum();
         assert!(held <= MAX_REQUESTS);

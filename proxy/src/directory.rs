@@ -14,6 +14,7 @@ use tripline_mesh::{
     Timeouts,
 };
 
+use crate::guard::Guard;
 use crate::target::Target;
 
 /// The services that the application may call.
@@ -43,7 +44,7 @@ pub(crate) struct PlannedRoute {
     matches: RouteMatch,
     takes_all: bool,
     protocol: ListenerProtocol,
-    targets: Vec<(u32, Arc<Target>)>,
+    ways: Vec<Way>,
     weights: u32,
     /// Limit of the whole exchange.
     pub(crate) per_request: Option<Duration>,
@@ -51,6 +52,16 @@ pub(crate) struct PlannedRoute {
     pub(crate) idle: Option<Duration>,
     /// Retries, if any.
     pub(crate) retry: Option<RetryPolicy>,
+}
+
+/// One target of a route.
+#[derive(Debug)]
+pub(crate) struct Way {
+    weight: u32,
+    /// Where requests go.
+    pub(crate) target: Arc<Target>,
+    /// The breaker of the route towards that target, if there is one.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// What a host names.
@@ -69,7 +80,7 @@ impl Directory {
     pub(crate) fn new(
         config: &NodeConfig,
         mesh_hosts: impl Iterator<Item = String>,
-        mut target: impl FnMut(&tripline_mesh::WeightedTarget) -> Arc<Target>,
+        mut target: impl FnMut(&tripline_mesh::WeightedTarget) -> Option<Arc<Target>>,
     ) -> Self {
         let mut by_host = FxHashMap::default();
         let mut services = Vec::new();
@@ -128,7 +139,7 @@ impl Service {
         let fits = |route: &&PlannedRoute| match (port, route.matches.port) {
             (None, _) => true,
             (Some(port), Some(wanted)) => port == wanted,
-            (Some(port), None) => self.ports.contains(&port) || route.targets.iter().any(|(_, t)| t.port == port),
+            (Some(port), None) => self.ports.contains(&port) || route.ways.iter().any(|way| way.target.port == port),
         };
         self.routes.iter().filter(|route| route.protocol == ListenerProtocol::Tcp).find(fits)
     }
@@ -138,7 +149,7 @@ impl Directory {
     /// The service that has an endpoint at an address and speaks HTTP there.
     pub(crate) fn service_at(&self, address: SocketAddr) -> Option<&Service> {
         let is_there = |route: &PlannedRoute| {
-            route.protocol != ListenerProtocol::Tcp && route.targets.iter().any(|(_, target)| target.is_at(address))
+            route.protocol != ListenerProtocol::Tcp && route.ways.iter().any(|way| way.target.is_at(address))
         };
         self.services.iter().find(|service| service.routes.iter().any(is_there))
     }
@@ -147,27 +158,31 @@ impl Directory {
     pub(crate) fn tcp_route_to(&self, address: SocketAddr) -> Option<(&PlannedRoute, &Arc<Target>)> {
         let routes = || self.services.iter().filter_map(|service| service.tcp_route(Some(address.port())));
         let by_address = routes().find_map(|route| {
-            let (_, target) = route.targets.iter().find(|(_, target)| target.is_at(address))?;
+            let target = route.ways.iter().map(|way| &way.target).find(|target| target.is_at(address))?;
             Some((route, target))
         });
         by_address.or_else(|| {
             let mut routes = routes();
             let (route, None) = (routes.next()?, routes.next()) else { return None };
-            Some((route, route.target()?))
+            Some((route, &route.way()?.target))
         })
     }
 }
 
 impl PlannedRoute {
-    fn new(route: &Route, target: &mut impl FnMut(&tripline_mesh::WeightedTarget) -> Arc<Target>) -> Self {
+    fn new(route: &Route, target: &mut impl FnMut(&tripline_mesh::WeightedTarget) -> Option<Arc<Target>>) -> Self {
         let weighted = route.targets.iter().filter(|weighted| weighted.weight > 0);
-        let targets: Vec<_> = weighted.map(|weighted| (weighted.weight, target(weighted))).collect();
+        let way = |weighted: &tripline_mesh::WeightedTarget| {
+            let target = target(weighted)?;
+            Some(Way { weight: weighted.weight, guard: target.route_guard(&route.name), target })
+        };
+        let ways: Vec<Way> = weighted.filter_map(way).collect();
         Self {
             takes_all: route.matches == RouteMatch::prefix("/"),
             protocol: route.protocol,
             matches: route.matches.clone(),
-            weights: targets.iter().map(|(weight, _)| weight).sum(),
-            targets,
+            weights: ways.iter().map(|way| way.weight).sum(),
+            ways,
             per_request: route.timeouts.per_request,
             idle: route.timeouts.idle,
             retry: route.retry.clone().filter(|retry| retry.max_retries > 0),
@@ -180,7 +195,7 @@ impl PlannedRoute {
             matches: RouteMatch::prefix("/"),
             takes_all: true,
             protocol: ListenerProtocol::Http,
-            targets: Vec::new(),
+            ways: Vec::new(),
             weights: 0,
             per_request: timeouts.per_request,
             idle: timeouts.idle,
@@ -189,19 +204,19 @@ impl PlannedRoute {
     }
 
     /// The target for one request, drawn by weight.
-    pub(crate) fn target(&self) -> Option<&Arc<Target>> {
-        if let [(_, only)] = self.targets.as_slice() {
+    pub(crate) fn way(&self) -> Option<&Way> {
+        if let [only] = self.ways.as_slice() {
             return Some(only);
         }
-        self.target_at(rand::random_range(0..self.weights.max(1)))
+        self.way_at(rand::random_range(0..self.weights.max(1)))
     }
 
-    fn target_at(&self, mut number: u32) -> Option<&Arc<Target>> {
-        for (weight, target) in &self.targets {
-            if number < *weight {
-                return Some(target);
+    fn way_at(&self, mut number: u32) -> Option<&Way> {
+        for way in &self.ways {
+            if number < way.weight {
+                return Some(way);
             }
-            number -= weight;
+            number -= way.weight;
         }
         None
     }
@@ -222,9 +237,12 @@ fn tcp_ports(service: &OutboundService) -> Vec<u16> {
     tcp.map(|mapping| mapping.port).collect()
 }
 
-struct Head<'a> {
-    parts: &'a Parts,
-    host: &'a str,
+/// A request's head as routes and policies look at it.
+pub(crate) struct Head<'a> {
+    /// Its head.
+    pub(crate) parts: &'a Parts,
+    /// What it names in Host.
+    pub(crate) host: &'a str,
 }
 
 impl RequestHead for Head<'_> {
@@ -280,6 +298,8 @@ mod tests {
             outlier_detection: None,
             tls: None,
             connection_pool: None,
+            per_request: None,
+            policy: None,
         }
     }
 
@@ -307,9 +327,11 @@ mod tests {
             egress: EgressFilter::DropAll,
             listeners: Vec::new(),
             services: vec![service],
+            policies: tripline_mesh::NodePolicies::default(),
+            access_log: None,
         };
         let mesh_hosts = ["checkout".to_owned(), "search".to_owned()].into_iter();
-        Directory::new(&config, mesh_hosts, |weighted| Arc::new(Target::new(0, weighted, 1, Events::for_test())))
+        Directory::new(&config, mesh_hosts, |weighted| Some(Arc::new(Target::new(0, weighted, 1, Events::for_test()))))
     }
 
     fn parts(path: &str) -> Parts {
@@ -334,7 +356,7 @@ mod tests {
         let Lookup::Service(service) = directory.find("checkout") else { panic!("unknown") };
         for (path, name) in [("/pay/1", "payments"), ("/", "checkout"), ("/p?q=/pay", "checkout")] {
             let route = service.route(&parts(path), "checkout").unwrap();
-            assert_eq!(route.target().unwrap().server.name(), name, "{path}");
+            assert_eq!(route.way().unwrap().target.server.name(), name, "{path}");
         }
     }
 
@@ -343,7 +365,7 @@ mod tests {
         let directory = directory(vec![route("/", vec![target("a", 9), target("none", 0), target("b", 1)])]);
         let Lookup::Service(service) = directory.find("checkout") else { panic!("unknown") };
         let route = service.route(&parts("/"), "checkout").unwrap();
-        let names: Vec<&str> = (0..10).filter_map(|n| route.target_at(n)).map(|t| t.server.name()).collect();
+        let names: Vec<&str> = (0..10).filter_map(|n| route.way_at(n)).map(|way| way.target.server.name()).collect();
         assert_eq!(names, ["a", "a", "a", "a", "a", "a", "a", "a", "a", "b"]);
     }
 }

@@ -44,6 +44,19 @@ impl Dropped {
     }
 }
 
+/// What a breaker guards, and its id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded<'a> {
+    /// The breaker's id.
+    pub(crate) breaker: &'a str,
+    /// Who is called.
+    pub(crate) server: &'a ServiceName,
+    /// The route; empty when it guards all.
+    pub(crate) route: &'a str,
+    /// The endpoint; empty when it guards more than one.
+    pub(crate) endpoint: &'a str,
+}
+
 /// Where transitions go.
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -51,6 +64,7 @@ pub(crate) struct Events {
     queue: mpsc::Sender<BreakerTransition>,
     sequence: AtomicU64,
     suppressed: AtomicU64,
+    denied_retries: AtomicU64,
     dropped: Arc<Dropped>,
 }
 
@@ -58,7 +72,8 @@ impl Events {
     /// Events of one sidecar and the end from which they are sent.
     pub(crate) fn new(sidecar: Sidecar, dropped: Arc<Dropped>) -> (Arc<Self>, mpsc::Receiver<BreakerTransition>) {
         let (queue, waiting) = mpsc::channel(MAX_TRANSITIONS);
-        let events = Self { sidecar, queue, sequence: AtomicU64::new(0), suppressed: AtomicU64::new(0), dropped };
+        let (sequence, suppressed, denied_retries) = Default::default();
+        let events = Self { sidecar, queue, sequence, suppressed, denied_retries, dropped };
         (Arc::new(events), waiting)
     }
 
@@ -68,9 +83,9 @@ impl Events {
     }
 
     /// Sends a transition on its way.
-    pub(crate) fn transition(&self, breaker: &str, server: &ServiceName, endpoint: &str, change: Change) {
+    pub(crate) fn transition(&self, what: Guarded<'_>, change: Change) {
         tracing::warn!(
-            breaker,
+            breaker = what.breaker,
             from = change.from.as_str(),
             to = change.to.as_str(),
             reason = change.reason.as_str(),
@@ -79,13 +94,17 @@ impl Events {
             total = change.window_total,
             "breaker changed"
         );
+        self.send(what, change);
+    }
+
+    fn send(&self, what: Guarded<'_>, change: Change) {
         let event = BreakerTransition {
-            breaker: breaker.to_owned(),
+            breaker: what.breaker.to_owned(),
             client: self.sidecar.service.clone(),
             client_instance: self.sidecar.instance.clone(),
-            server: server.clone(),
-            route: String::new(),
-            endpoint: endpoint.to_owned(),
+            server: what.server.clone(),
+            route: what.route.to_owned(),
+            endpoint: what.endpoint.to_owned(),
             at: change.at,
             from: change.from,
             to: change.to,
@@ -105,10 +124,25 @@ impl Events {
         }
     }
 
-    /// Notes a trip that was denied because too many endpoints are ejected already.
-    pub(crate) fn suppressed(&self, breaker: &str, change: &Change) {
+    /// Counts a trip that was denied because too many endpoints are ejected already, and tells it when there is something to
+    /// tell: an event from closed to closed, with the reason of the trip.
+    pub(crate) fn suppressed(&self, what: Guarded<'_>, change: Option<Change>) {
         self.suppressed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(breaker, reason = change.reason.as_str(), "trip suppressed: too many endpoints are ejected");
+        if let Some(change) = change {
+            let (breaker, reason) = (what.breaker, change.reason.as_str());
+            tracing::warn!(breaker, reason, "trip suppressed: too many endpoints are ejected");
+            self.send(what, change);
+        }
+    }
+
+    /// Counts a retry that the budget did not allow.
+    pub(crate) fn retry_denied(&self) {
+        self.denied_retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many retries the budget did not allow.
+    pub(crate) fn denied_retries(&self) -> u64 {
+        self.denied_retries.load(Ordering::Relaxed)
     }
 
     /// How many trips were denied.
@@ -118,7 +152,12 @@ impl Events {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Arc<Self> {
+        Self::with_queue_for_test().0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_queue_for_test() -> (Arc<Self>, mpsc::Receiver<BreakerTransition>) {
         let sidecar = Sidecar { service: ServiceName::new("shop", "test"), instance: "i".into(), version: "0".into() };
-        Self::new(sidecar, Arc::default()).0
+        Self::new(sidecar, Arc::default())
     }
 }

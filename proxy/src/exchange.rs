@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tripline_model::{EdgeCounts, Timestamp};
 
-use crate::correlate::{CallEnd, Calls, Followed};
+use crate::correlate::{CallEnd, Calls, Followed, Joined};
+use crate::crowd::Ticket;
 use crate::grpc::Code;
 use crate::guarded_io::Busy;
 use crate::mark::Mark;
@@ -51,7 +52,7 @@ pub(crate) enum AttemptEnd {
 enum Side {
     Outbound {
         /// Whether it is a call of an inbound request under way.
-        joined: bool,
+        joined: Option<Joined>,
         mark: Option<Mark>,
     },
     Inbound(Option<Followed>),
@@ -75,21 +76,32 @@ pub(crate) struct Exchange {
     span_end: SpanEnd,
     side: Side,
     _busy: Busy,
+    /// Its place among the calls to its target, where these are limited.
+    ticket: Option<Ticket>,
+    /// Time that a policy made it wait on purpose.
+    injected: Duration,
 }
 
 impl Exchange {
     /// A call of the application begins.
     pub(crate) fn outbound(worker: &Arc<Worker>, target: usize, context: TraceContext, busy: Busy) -> Self {
         let now = worker.shared.clock.now();
-        let joined = worker.shared.correlator.as_ref().is_some_and(|c| c.call_begins(context.trace, now));
+        let joined = worker.shared.correlator.as_ref().and_then(|c| c.call_begins(context.trace, now));
         let side = Side::Outbound { joined, mark: None };
         Self::new(worker, EdgeSlot::Outbound(target), (context, now), side, busy)
     }
 
-    /// A request for the application arrived.
-    pub(crate) fn inbound(worker: &Arc<Worker>, client: usize, context: TraceContext, busy: Busy) -> Self {
+    /// A request for the application arrived; its caller waits no longer than `limit`.
+    pub(crate) fn inbound(
+        worker: &Arc<Worker>,
+        client: usize,
+        context: TraceContext,
+        limit: Option<Duration>,
+        busy: Busy,
+    ) -> Self {
         let now = worker.shared.clock.now();
-        let followed = worker.shared.correlator.as_ref().map(|c| c.begin(context.trace, now));
+        let deadline = limit.map(|limit| now + limit);
+        let followed = worker.shared.correlator.as_ref().map(|c| c.begin(context.trace, now, deadline));
         Self::new(worker, EdgeSlot::Inbound(client), (context, now), Side::Inbound(followed), busy)
     }
 
@@ -123,6 +135,29 @@ impl Exchange {
             span_end: SpanEnd::default(),
             side,
             _busy: busy,
+            ticket: None,
+            injected: Duration::ZERO,
+        }
+    }
+
+    /// A policy made something go wrong on purpose: its span says so, and its duration is told without the delay.
+    pub(crate) const fn injected(&mut self, fault: &'static str, delay: Duration) {
+        self.injected = delay;
+        if let Some(span) = &mut self.span {
+            span.injected(fault);
+        }
+    }
+
+    /// Holds a place among the calls to its target until it ends.
+    pub(crate) fn keep(&mut self, ticket: Option<Ticket>) {
+        self.ticket = ticket;
+    }
+
+    /// When nobody waits for a call's answer any more, because the request it belongs to is given up then.
+    pub(crate) const fn inherited_deadline(&self) -> Option<Timestamp> {
+        match &self.side {
+            Side::Outbound { joined: Some(joined), .. } => joined.deadline,
+            _ => None,
         }
     }
 
@@ -159,6 +194,17 @@ impl Exchange {
     /// Counts the bytes of a request body of unknown length as they pass.
     pub(crate) fn count_streamed(&mut self) -> Arc<AtomicU64> {
         Arc::clone(self.streamed.get_or_insert_default())
+    }
+
+    /// Whether the request's body was sent to its end, so that its connection can carry another request. The body holds
+    /// its counter until then.
+    pub(crate) fn is_request_sent(&self) -> bool {
+        self.streamed.as_ref().is_none_or(|streamed| Arc::strong_count(streamed) == 1)
+    }
+
+    /// Bytes of the request's body that have come so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.streamed.as_ref().map_or(self.counts.request_bytes, |streamed| streamed.load(Ordering::Relaxed))
     }
 
     /// Counts bytes of the answer's body.
@@ -262,13 +308,13 @@ impl Exchange {
         let correlator = self.worker.shared.correlator.as_ref()?;
         let failed = matches!(self.end, End::Failed | End::Shed);
         match &self.side {
-            Side::Outbound { joined: true, mark } => {
+            Side::Outbound { joined: Some(_), mark } => {
                 // A call that the application gave up waiting for explains its failure as well as one that failed.
                 let end = if self.end != End::Success { CallEnd::Failed(mark.as_ref()) } else { CallEnd::Fine };
                 correlator.call_ends(self.context.trace, end, now);
                 None
             }
-            Side::Outbound { joined: false, .. } => {
+            Side::Outbound { joined: None, .. } => {
                 if failed {
                     correlator.orphan_failed();
                 }
@@ -307,7 +353,8 @@ impl Drop for Exchange {
         if let Some(streamed) = &self.streamed {
             self.counts.request_bytes += streamed.load(Ordering::Relaxed);
         }
-        let latency = (self.end != End::Shed).then(|| self.latency.unwrap_or_else(|| now.since(self.began)));
+        let latency = (self.end != End::Shed)
+            .then(|| self.latency.unwrap_or_else(|| now.since(self.began)).saturating_sub(self.injected));
         let self_time = calls.and_then(|calls| calls.self_time).filter(|_| self.end != End::Cancelled);
         let ended = Ended { counts: &self.counts, latency, self_time, protection: self.protection };
         self.worker.shard.record(self.slot, &ended);

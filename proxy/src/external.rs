@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tripline_mesh::{DiscoveryKind, ListenerProtocol, WeightedTarget};
+use tripline_mesh::{DiscoveryKind, ListenerProtocol, Timeouts, WeightedTarget};
 use tripline_model::{NodeKind, ServiceName, Timestamp};
 
 use crate::clock::Clock;
 use crate::events::Events;
+use crate::roster::Roster;
 use crate::target::Target;
 
 /// External hosts known at once.
@@ -29,7 +30,7 @@ const LOOK_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Externals {
     /// Locked to find one host; a task in between would cost every external call two wake-ups.
     hosts: Mutex<FxHashMap<Box<str>, Arc<External>>>,
-    first_number: usize,
+    roster: Arc<Roster>,
     workers: usize,
     events: Arc<Events>,
     /// Where this sidecar itself listens; calling that would never end.
@@ -67,9 +68,9 @@ impl NoExternal {
 }
 
 impl Externals {
-    /// None so far; their targets are numbered from `first_number`.
-    pub(crate) fn new(first_number: usize, workers: usize, events: Arc<Events>) -> Self {
-        Self { hosts: Mutex::default(), first_number, workers, events, own: OnceLock::new() }
+    /// None so far.
+    pub(crate) fn new(roster: Arc<Roster>, workers: usize, events: Arc<Events>) -> Self {
+        Self { hosts: Mutex::default(), roster, workers, events, own: OnceLock::new() }
     }
 
     /// Says where this sidecar listens.
@@ -111,11 +112,13 @@ impl Externals {
             outlier_detection: None,
             tls: None,
             connection_pool: None,
+            per_request: Timeouts::default_for(ListenerProtocol::Http).per_request,
+            policy: None,
         };
-        let number = self.first_number + hosts.len();
-        let target = Target::new(number, &weighted, self.workers, Arc::clone(&self.events));
-        let external =
-            Arc::new(External { target: Arc::new(target.of_kind(NodeKind::External)), resolved: Mutex::default() });
+        let make =
+            |number| Target::new(number, &weighted, self.workers, Arc::clone(&self.events)).of_kind(NodeKind::External);
+        let target = self.roster.add(make).ok_or(NoExternal::TooMany)?;
+        let external = Arc::new(External { target, resolved: Mutex::default() });
         hosts.insert(key.into(), Arc::clone(&external));
         Ok(external)
     }
@@ -195,11 +198,11 @@ mod tests {
 
     #[test]
     fn they_are_bounded_and_never_the_proxy_itself() {
-        let externals = Externals::new(3, 1, Events::for_test());
+        let externals = Externals::new(Arc::default(), 1, Events::for_test());
         externals.set_own("127.0.0.1:15001".parse().unwrap());
         assert_eq!(externals.find("localhost:15001").err(), Some(NoExternal::Itself));
-        assert_eq!(externals.find("a.example").unwrap().target.number, 3);
-        assert_eq!(externals.find("A.example").unwrap().target.number, 3);
+        assert_eq!(externals.find("a.example").unwrap().target.number, 0);
+        assert_eq!(externals.find("A.example").unwrap().target.number, 0);
         for number in 1..MAX_HOSTS {
             externals.find(&format!("host{number}.example")).unwrap();
         }

@@ -1,9 +1,12 @@
 //! Why a request got no answer from where it was sent, in one word, one status and one sentence.
 
+use std::error::Error as _;
 use std::io;
 
 use tripline_breaker::{Fault, LastError};
 use tripline_model::FailureOrigin;
+
+use crate::request_body::RequestBodyError;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,10 @@ pub(crate) enum Failure {
     Overflow,
     /// The caller's body ended early.
     RequestBody,
+    /// The caller's body was silent too long.
+    SlowBody,
+    /// The caller's body was too long.
+    LargeBody,
 }
 
 impl Failure {
@@ -47,6 +54,8 @@ impl Failure {
             Self::BreakerOpen => "breaker_open",
             Self::Overflow => "overflow",
             Self::RequestBody => "request_body",
+            Self::SlowBody => "slow_body",
+            Self::LargeBody => "large_body",
         }
     }
 
@@ -56,6 +65,8 @@ impl Failure {
             Self::Timeout => 504,
             Self::BadAnswer => 502,
             Self::RequestBody => 400,
+            Self::SlowBody => 408,
+            Self::LargeBody => 413,
             _ => 503,
         }
     }
@@ -74,6 +85,8 @@ impl Failure {
             Self::BreakerOpen => "was not called: its breaker is open",
             Self::Overflow => "has as many requests as its listener allows",
             Self::RequestBody => "was not called: the request's body ended early",
+            Self::SlowBody => "did not get the whole request: its body was silent too long",
+            Self::LargeBody => "did not get the whole request: its body is longer than this proxy allows",
         }
     }
 
@@ -91,7 +104,11 @@ impl Failure {
         if error.is_parse() {
             Self::BadAnswer
         } else if error.is_user() {
-            Self::RequestBody
+            match error.source().and_then(|source| source.downcast_ref::<RequestBodyError>()) {
+                Some(RequestBodyError::Silent(_)) => Self::SlowBody,
+                Some(RequestBodyError::TooLarge(_)) => Self::LargeBody,
+                _ => Self::RequestBody,
+            }
         } else {
             Self::Reset
         }
@@ -100,6 +117,11 @@ impl Failure {
     /// What a breaker is told.
     pub(crate) const fn fault(self) -> Fault {
         Fault { origin: FailureOrigin::Local, error: LastError::Word(self.word()) }
+    }
+
+    /// Whether the caller's own body was at fault, so that nobody else failed.
+    pub(crate) const fn is_of_caller(self) -> bool {
+        matches!(self, Self::RequestBody | Self::SlowBody | Self::LargeBody)
     }
 
     /// Whether the request certainly never reached the server.

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::arrival::Arrival;
 use crate::framing::Framing;
+use crate::hits::Hit;
 use crate::wire::Wire;
 
 /// No request of a connection has a conflict.
@@ -41,6 +42,8 @@ pub(crate) struct Traffic {
     upgraded: AtomicBool,
     /// Written once a connection at most, by its own task.
     tunnel: Mutex<Option<Tunnel>>,
+    /// Whether a limit of time ended it, and which.
+    cut: AtomicU8,
 }
 
 impl fmt::Debug for Traffic {
@@ -48,6 +51,13 @@ impl fmt::Debug for Traffic {
         f.debug_struct("Traffic").field("arrival", &self.arrival).field("active", &self.active).finish_non_exhaustive()
     }
 }
+
+/// No limit of time.
+const WHOLE: u8 = 0;
+/// A head was not complete in time.
+const CUT_HEAD: u8 = 1;
+/// Nothing came between two requests.
+const CUT_IDLE: u8 = 2;
 
 impl Traffic {
     /// Of a connection on which nothing has happened.
@@ -59,6 +69,7 @@ impl Traffic {
             active: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
             tunnel: Mutex::default(),
+            cut: AtomicU8::new(WHOLE),
         })
     }
 
@@ -81,6 +92,15 @@ impl Traffic {
     /// What is to be done with the connection after its last request.
     pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The limit of this connection that was hit, once it has ended.
+    pub(crate) fn hit(&self) -> Option<Hit> {
+        match self.cut.load(Ordering::Relaxed) {
+            CUT_HEAD => Some(Hit::HeadTimeout),
+            CUT_IDLE => Some(Hit::Idle),
+            _ => (self.conflict.load(Ordering::Relaxed) < self.begun.load(Ordering::Relaxed)).then_some(Hit::Smuggling),
+        }
     }
 
     /// Counts a request of the service and tells whether it has both Content-Length and Transfer-Encoding.
@@ -169,6 +189,8 @@ impl GuardedIo {
                 Wait::Idle => idle && !self.heard,
             };
             if over {
+                let cut = if self.waits_for == Wait::Head { CUT_HEAD } else { CUT_IDLE };
+                self.traffic.cut.store(cut, Ordering::Relaxed);
                 return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
             }
             self.arm();

@@ -13,6 +13,11 @@ pub(crate) const BREAKER: HeaderName = HeaderName::from_static("x-tripline-break
 /// Why a sidecar answered itself, in one word.
 pub(crate) const ERROR: HeaderName = HeaderName::from_static("x-tripline-error");
 
+/// Milliseconds that the caller will go on waiting; from the outbound half of one sidecar to the inbound half of another.
+pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("x-tripline-deadline-ms");
+/// What a FaultInjection did to a call: `delay` or `abort`.
+pub(crate) const FAULT: HeaderName = HeaderName::from_static("x-tripline-fault");
+
 const OURS: &str = "x-tripline-";
 
 /// Removes everything that must not pass: hop-by-hop fields and our own. One look at each name; most messages have

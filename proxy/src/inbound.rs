@@ -3,10 +3,12 @@
 //! Who calls is what the client's certificate proves, else what its sidecar says in `x-tripline-client`; a request
 //! without either comes from outside the mesh. A failing answer is laid at the door where it belongs: on this service when none of its own
 //! calls failed, passed on otherwise, and if a breaker further on caused it, the answer says so to the client's
-//! sidecar. Nothing that sidecars tell each other reaches the application or leaves the mesh.
+//! sidecar. A request is given up when its caller stops waiting, and so are the calls it makes. Nothing that sidecars tell each other reaches the application or leaves the mesh.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::header::{HeaderMap, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -14,10 +16,12 @@ use tripline_model::ServiceName;
 
 use crate::answer::{self, AnswerBody, Open};
 use crate::app_side::AppSide;
+use crate::directory::Head;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::guarded_io::Traffic;
 use crate::headers;
+use crate::inbound_rules::Turned;
 use crate::late::Late;
 use crate::request_body::RequestBody;
 use crate::send::Lease;
@@ -51,7 +55,9 @@ pub(crate) async fn serve(
         let text = "a request must not have both Content-Length and Transfer-Encoding";
         return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
     }
-    let Some(app) = worker.shared.app(arrival.listener).filter(|_| parts.method != Method::CONNECT) else {
+    let plan = worker.shared.plan.get();
+    let app = plan.apps.get(arrival.listener).filter(|_| parts.method != Method::CONNECT);
+    let Some(app) = app else {
         worker.shard.refuse(Refusal::Unsupported);
         return answer::own(501, Refusal::Unsupported.as_str(), "CONNECT is not supported here".to_owned());
     };
@@ -63,9 +69,10 @@ pub(crate) async fn serve(
     // A caller that is traced has spans of its own, from which the collector can tell who it is.
     let traced = context.parent.map(|_| ServiceName::UNKNOWN.as_bytes());
     let client = worker.shard.client(said.or(traced), app.protocol.edge_protocol());
+    let limit = [app.per_request, remaining(&parts.headers, caller)].into_iter().flatten().min();
     let trailers = message::takes_trailers(&parts);
     headers::strip(&mut parts.headers);
-    let mut exchange = Exchange::inbound(worker, client, context, busy);
+    let mut exchange = Exchange::inbound(worker, client, context, limit, busy);
     exchange.protected(Protection::of(arrival.security.is_mutual()));
     let host = host_of(&parts);
     if context.span.is_some() {
@@ -74,20 +81,28 @@ pub(crate) async fn serve(
         let peer = worker.shard.client_name(client);
         exchange.describe(SpanDraft::server(&parts, host, worker.shared.service(), &peer).weighing(weight));
     }
+    if plan.inbound.is_any() {
+        let client = worker.shard.client_name(client);
+        let head = Head { parts: &parts, host: host.to_str().unwrap_or_default() };
+        if let Err(turned) = plan.inbound.judge(&client, &head, exchange.began()) {
+            return turn_away(worker, exchange, &client, turned);
+        }
+    }
     let form = app.endpoint.transport().form;
     message::put_into(form, &mut parts, host, trailers);
     let ask = ask.filter(|_| form == message::Form::Http1);
     if let Some(ask) = &ask {
         ask.put_into(&mut parts.headers);
     }
-    let deadline = app.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
+    let deadline = limit.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let Some(place) = app.enter().await else {
         exchange.blame(Some(false));
         exchange.span_end(SpanEnd { error: Some(Failure::Overflow.word()), ..SpanEnd::default() });
         exchange.settle(End::Shed);
         return own_failure(worker, Failure::Overflow, caller);
     };
-    let body = RequestBody::stream(body, worker.shared.limits.body_silence, exchange.count_streamed());
+    let limits = &worker.shared.limits;
+    let body = RequestBody::stream(body, limits.body_silence, exchange.count_streamed()).at_most(limits.request_bytes);
     exchange.attempt_begins();
     match send(worker, app, deadline, Request::from_parts(parts, body)).await {
         Ok((mut response, lease)) => {
@@ -101,12 +116,43 @@ pub(crate) async fn serve(
     }
 }
 
+/// How long a caller of the mesh says it will wait.
+fn remaining(headers: &HeaderMap, caller: Caller) -> Option<Duration> {
+    let said = headers.get(headers::DEADLINE).filter(|_| caller == Caller::Mesh)?;
+    Some(Duration::from_millis(said.to_str().ok()?.parse().ok()?))
+}
+
+/// Answers a request that may not pass. It was answered as the policy wants, so it is no failure of anybody.
+fn turn_away(worker: &Worker, mut exchange: Exchange, client: &ServiceName, turned: Turned) -> Response<AnswerBody> {
+    let own = worker.shared.service();
+    let (status, word, text) = match turned {
+        Turned::Denied => {
+            (403, "denied", format!("{client} may not call this of {own}: no AuthorizationPolicy allows it"))
+        }
+        Turned::TooMany(_) => {
+            (429, "rate_limited", format!("{client} calls {own} more often than its RateLimit allows"))
+        }
+    };
+    exchange.settle(End::Success);
+    exchange.span_end(SpanEnd { status, error: Some(word), ..SpanEnd::default() });
+    let mut response = answer::own(status, word, text);
+    if let Turned::TooMany(wait) = turned {
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        response.headers_mut().insert(RETRY_AFTER, headers::value(&seconds.to_string()));
+    }
+    response
+}
+
 async fn send(
     worker: &Worker,
     app: &AppSide,
     deadline: Option<Instant>,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        // Nobody waits for the answer any more.
+        return Err(Failure::Timeout);
+    }
     let sending = crate::send::send(worker, &app.endpoint, request);
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(Failure::Timeout)),
@@ -153,7 +199,8 @@ fn host_of(parts: &http::request::Parts) -> HeaderValue {
 fn fail(worker: &Worker, mut exchange: Exchange, failure: Failure, caller: Caller) -> Response<AnswerBody> {
     exchange.attempt_ends(AttemptEnd::NoAnswer);
     exchange.span_end(SpanEnd { error: Some(failure.word()), ..SpanEnd::default() });
-    if failure == Failure::RequestBody {
+    worker.shared.connections.hits.count_failure(failure);
+    if failure.is_of_caller() {
         exchange.settle(End::Cancelled);
     } else {
         // An application that is late because a call of its own failed or still waits is not where it began.

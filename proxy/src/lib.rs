@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod limit_args;
 pub mod settings;
 
 mod arrival;
@@ -22,8 +23,10 @@ mod listen;
 mod redirect;
 mod worker;
 
+mod aside;
 mod framing;
 mod guarded_io;
+mod hits;
 mod tls;
 mod wire;
 
@@ -31,13 +34,23 @@ mod inbound;
 mod outbound;
 
 mod app_side;
+mod balance;
+mod crowd;
 mod directory;
 mod discover;
 mod endpoint;
 mod external;
+mod guard;
+mod hash_key;
+mod inbound_rules;
+mod plan;
+mod reload;
+mod roster;
 mod target;
+mod target_rules;
 
 mod failure;
+mod faults;
 mod message;
 mod multiplex;
 mod pool;
@@ -52,6 +65,7 @@ mod late;
 mod mark;
 mod silence;
 mod trace_context;
+mod trace_forms;
 
 mod pump;
 mod tcp;
@@ -63,6 +77,7 @@ mod span;
 mod span_queue;
 mod tally;
 
+mod access_log;
 mod collector_link;
 mod collector_tls;
 mod events;
@@ -78,6 +93,8 @@ mod clock;
 mod drain;
 
 pub use app::{Proxy, StartError};
+pub use limit_args::LimitArgs;
+pub use plan::PlanError;
 pub use settings::{Args, Configuration, LoadError, Settings};
 pub use tls::TlsError;
 pub use worker::Addresses;

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,6 +20,8 @@ use crate::worker::{Half, Worker};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
+/// Header fields that hyper takes without being told, in room that it need not allocate.
+const HYPER_HEADERS: usize = 100;
 /// Pause after an error that concerns the process, such as no free descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,10 +65,13 @@ pub(crate) async fn accept(
         }
     };
     loop {
+        if worker.shared.accepts.available_permits() == 0 {
+            worker.shared.connections.hits.count(Hit::Connections);
+        }
         let place = Arc::clone(&worker.shared.accepts).acquire_owned();
         let accepted = async { Ok::<_, io::Error>((place.await.map_err(io::Error::other)?, listener.accept().await?)) };
         let accepted = tokio::select! {
-            () = drain.begun() => return,
+            () = drain.begun() => break,
             accepted = accepted => accepted,
         };
         match accepted {
@@ -78,6 +83,16 @@ pub(crate) async fn accept(
                 tracing::debug!(half = half.as_str(), %error, "connection not accepted");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+    // Connections that the kernel has already completed would be reset with the listener, requests and all.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, _)) = listener.accept() {
+        let Ok(place) = Arc::clone(&worker.shared.accepts).try_acquire_owned() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            tasks.spawn(connection::serve(Arc::clone(&worker), half, stream, drain.clone(), place));
         }
     }
 }

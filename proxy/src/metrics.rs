@@ -148,6 +148,21 @@ impl Scrape {
         counter(&mut family, &[], self.shared.events.suppressed_trips())
     }
 
+    fn turned_away(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that a policy did not let pass to the application, by both identities";
+        let mut family =
+            encoder.encode_descriptor("tripline_proxy_turned_away_requests", help, None, MetricType::Counter)?;
+        let server = self.shared.service().to_string();
+        for turned in self.shared.plan.get().inbound.counts() {
+            for (reason, count) in [("denied", turned.denied), ("rate_limited", turned.limited)] {
+                let labels =
+                    [("client", turned.client.to_string()), ("server", server.clone()), ("reason", reason.to_owned())];
+                counter(&mut family, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests that were refused and belong to no edge";
         let mut family =
@@ -158,9 +173,29 @@ impl Scrape {
         let help = "Telemetry that had to be dropped";
         let mut family =
             encoder.encode_descriptor("tripline_proxy_telemetry_dropped", help, None, MetricType::Counter)?;
+        for (reason, count) in self.shared.plan.get().access_log.iter().flat_map(|log| log.lost()) {
+            counter(&mut family, &[("kind", "log_line".to_owned()), ("reason", reason.to_owned())], count)?;
+        }
         for (kind, reason, count) in self.shared.dropped.counts() {
             counter(&mut family, &[("kind", kind.to_owned()), ("reason", reason.to_owned())], count)?;
         }
+        let help = "Retries that the budget did not allow";
+        let mut family = encoder.encode_descriptor("tripline_proxy_denied_retries", help, None, MetricType::Counter)?;
+        counter(&mut family, &[], self.shared.events.denied_retries())?;
+        let help = "Calls that a FaultInjection made to go wrong";
+        let mut family =
+            encoder.encode_descriptor("tripline_proxy_injected_faults", help, None, MetricType::Counter)?;
+        let injected = &self.shared.injected;
+        for (kind, count) in [("delay", &injected.delays), ("abort", &injected.aborts)] {
+            counter(&mut family, &[("kind", kind.to_owned())], count.load(Ordering::Relaxed))?;
+        }
+        self.turned_away(encoder)?;
+        let help = "New configurations, by what became of them";
+        let mut family = encoder.encode_descriptor("tripline_proxy_reloads", help, None, MetricType::Counter)?;
+        for (result, count) in [("loaded", &self.shared.reloads.loaded), ("refused", &self.shared.reloads.refused)] {
+            counter(&mut family, &[("result", result.to_owned())], count.load(Ordering::Relaxed))?;
+        }
+        let plan = self.shared.plan.get();
         let connections = &self.shared.connections;
         let help = "Accepted connections that are open";
         let mut family = encoder.encode_descriptor("tripline_proxy_connections", help, None, MetricType::Gauge)?;
@@ -173,16 +208,21 @@ impl Scrape {
                 "Inbound connections refused because of TLS or certificates",
                 &connections.tls_refused,
             ),
-            ("tripline_proxy_tls_reloads", "Changed certificates taken into use", &self.shared.tls.reloads.0),
-            (
-                "tripline_proxy_tls_reload_failures",
-                "Changed certificates that could not be used",
-                &self.shared.tls.reloads.1,
-            ),
+            ("tripline_proxy_tls_reloads", "Changed certificates taken into use", &plan.tls.reloads.0),
+            ("tripline_proxy_tls_reload_failures", "Changed certificates that could not be used", &plan.tls.reloads.1),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter(&mut family, &[], count.load(Ordering::Relaxed))?;
         }
+        let help = "How often a limit was hit, by which";
+        let mut family = encoder.encode_descriptor("tripline_proxy_limits_hit", help, None, MetricType::Counter)?;
+        for (limit, count) in connections.hits.counts() {
+            counter(&mut family, &[("limit", limit.to_owned())], count)?;
+        }
+        let help = "Connections closed in the middle because the time to drain was over";
+        let mut family =
+            encoder.encode_descriptor("tripline_proxy_connections_cut", help, None, MetricType::Counter)?;
+        counter(&mut family, &[], connections.cut.load(Ordering::Relaxed))?;
         let help = "Reports made for the collector";
         let mut family = encoder.encode_descriptor("tripline_proxy_reports", help, None, MetricType::Counter)?;
         counter(&mut family, &[], self.totals.reports)?;

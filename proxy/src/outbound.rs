@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body as _;
@@ -21,23 +21,29 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tripline_breaker::{Fault, LastError, Outcome};
-use tripline_mesh::RetryPolicy;
-use tripline_model::{FailureOrigin, NodeKind};
+use tripline_mesh::{EgressFilter, RetryPolicy};
+use tripline_model::{FailureOrigin, NodeKind, Timestamp};
 
 use crate::answer::{self, AnswerBody, Open};
+use crate::crowd::Ticket;
 use crate::directory::{Lookup, PlannedRoute, retries_connection, retries_status};
+use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
+use crate::faults;
+use crate::guard::Guard;
 use crate::guarded_io::Traffic;
+use crate::hash_key::hash_of;
 use crate::headers;
 use crate::late::Late;
 use crate::mark::Mark;
+use crate::plan::Plan;
 use crate::request_body::RequestBody;
 use crate::send::{self, Lease};
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::Refusal;
-use crate::target::{NoPick, Picked, Target};
+use crate::target::{NoPick, Picked, Target, Wish};
 use crate::trace_context::TraceContext;
 use crate::upgrade::Ask;
 use crate::worker::Worker;
@@ -45,6 +51,9 @@ use crate::{grpc, message, upgrade};
 
 /// First wait before a retry, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
+
+/// Limits of client and server that differ by no more are the same limit.
+const SAME_LIMIT: Duration = Duration::from_millis(100);
 
 /// Serves one request of the application.
 pub(crate) async fn serve(
@@ -61,7 +70,8 @@ pub(crate) async fn serve(
     };
     let name = host.to_str().unwrap_or_default();
     let original = traffic.arrival().original;
-    let (route, target) = match find(worker, &parts, name, original).await {
+    let plan = worker.shared.plan.get();
+    let Found { route, target, guard } = match find(worker, &plan, (&parts, name), original).await {
         Ok(found) => found,
         Err((refusal, text)) => return refuse(worker, refusal, text),
     };
@@ -77,34 +87,54 @@ pub(crate) async fn serve(
         let draft = SpanDraft::client(&parts, name, worker.shared.service(), &target.server);
         exchange.describe(draft.weighing(weight));
     }
+    if !plan.faults.is_empty()
+        && let Some(aborted) = faults::inject(&plan.faults, &mut exchange, &target, &parts, name).await
+    {
+        return aborted;
+    }
     message::put_into(target.form(), &mut parts, host, trailers);
     // HTTP/2 knows no such upgrade; there the request goes on without it.
     let ask = ask.filter(|_| target.form() == message::Form::Http1);
     if let Some(ask) = &ask {
         ask.put_into(&mut parts.headers);
     }
-    let deadline = route.per_request.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
+    let own_limit = route.per_request.map(|limit| exchange.began() + limit);
+    let ends = [own_limit, exchange.inherited_deadline()].into_iter().flatten().min();
+    let deadline = ends.map(|ends| worker.shared.clock.instant(ends));
     let body = match prepare_body(body, &parts, route, &mut exchange).await {
         Ok(body) => body,
         Err(failure) => return fail(exchange, &target, failure),
     };
+    let key = target.hash_key().and_then(|key| hash_of(key, &parts));
     let idle = route.idle.unwrap_or(worker.shared.limits.silence.idle);
-    let response = Call { worker, target: &target, route, deadline }.run(exchange, parts, body).await;
+    let call = Call { worker, target: &target, guard, key, route, deadline };
+    let response = call.run(exchange, parts, body).await;
     upgrade::settle(traffic, ask, idle, response)
+}
+
+/// Where a request goes.
+struct Found<'a> {
+    route: &'a PlannedRoute,
+    target: Arc<Target>,
+    guard: Option<&'a Arc<Guard>>,
 }
 
 /// Where a request goes, or why nowhere.
 async fn find<'a>(
-    worker: &'a Worker,
-    parts: &Parts,
-    name: &str,
+    worker: &Worker,
+    plan: &'a Plan,
+    (parts, name): (&Parts, &str),
     original: Option<SocketAddr>,
-) -> Result<(&'a PlannedRoute, Arc<Target>), (Refusal, String)> {
-    let directory = &worker.shared.directory;
+) -> Result<Found<'a>, (Refusal, String)> {
+    let directory = &plan.directory;
     match directory.find(name) {
         Lookup::Service(service) => {
             let route = service.route(parts, name);
-            route.and_then(|route| Some((route, Arc::clone(route.target()?)))).ok_or_else(|| {
+            let found = |route: &'a PlannedRoute| {
+                let way = route.way()?;
+                Some(Found { route, target: Arc::clone(&way.target), guard: way.guard.as_ref() })
+            };
+            route.and_then(found).ok_or_else(|| {
                 let (method, path) = (&parts.method, parts.uri.path());
                 (Refusal::NoRoute, format!("no route of {} takes {method} {path}", service.host))
             })
@@ -117,19 +147,20 @@ async fn find<'a>(
         Lookup::Unknown => {
             if let Some(service) = original.and_then(|original| directory.service_at(original))
                 && let Some(route) = service.route(parts, name)
-                && let Some(target) = route.target()
+                && let Some(way) = route.way()
             {
-                return Ok((route, Arc::clone(target)));
+                return Ok(Found { route, target: Arc::clone(&way.target), guard: way.guard.as_ref() });
             }
-            let Some(externals) = &worker.shared.externals else {
+            if plan.egress == EgressFilter::DropAll {
                 let text = format!("no service is called \"{name}\"; services known here: {}", directory.known());
                 return Err((Refusal::UnknownHost, text));
-            };
+            }
+            let externals = &worker.shared.externals;
             // Who was redirected goes where it was going, whatever the name resolves to here.
             let external = original.map_or_else(|| externals.find(name), |to| externals.find(&to.to_string()));
             let external = external.map_err(|why| (Refusal::UnknownHost, format!("\"{name}\" {}", why.text())))?;
             external.resolve(worker.shared.clock).await;
-            Ok((directory.outside(), Arc::clone(&external.target)))
+            Ok(Found { route: directory.outside(), target: Arc::clone(&external.target), guard: None })
         }
     }
 }
@@ -138,6 +169,8 @@ async fn find<'a>(
 struct Call<'a> {
     worker: &'a Worker,
     target: &'a Arc<Target>,
+    guard: Option<&'a Arc<Guard>>,
+    key: Option<u64>,
     route: &'a PlannedRoute,
     deadline: Option<Instant>,
 }
@@ -156,7 +189,11 @@ impl Call<'_> {
         if policy.is_some() {
             self.target.count_request(now);
         }
-        let mut picked = match self.target.pick(None, now) {
+        match self.enter(now).await {
+            Ok(ticket) => exchange.keep(ticket),
+            Err(no_pick) => return refuse_by_breaker(exchange, self.target, no_pick),
+        }
+        let mut picked = match self.target.pick(self.wish(None), now) {
             Ok(picked) => picked,
             Err(no_pick) => return refuse_by_breaker(exchange, self.target, no_pick),
         };
@@ -166,10 +203,13 @@ impl Call<'_> {
             let endpoint = Arc::clone(&picked.endpoint);
             let attempted = self.attempt(&mut exchange, picked, request).await;
             let retry = tries.can_repeat() && policy.is_some_and(|policy| wants_retry(policy, &attempted));
-            let now = self.worker.shared.clock.now();
-            if retry && self.target.may_retry(now) && self.wait(exchange.attempts()).await {
+            let pause = self.asked_pause(&attempted, &endpoint);
+            if retry
+                && self.target.may_retry(self.worker.shared.clock.now())
+                && self.wait(exchange.attempts(), pause).await
+            {
                 let now = self.worker.shared.clock.now();
-                if let Ok(next) = self.target.pick(Some(&endpoint), now) {
+                if let Ok(next) = self.target.pick(self.wish(Some(&endpoint)), now) {
                     picked = next;
                     continue;
                 }
@@ -178,11 +218,28 @@ impl Call<'_> {
         }
     }
 
-    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, request: Request<RequestBody>) -> Attempted {
+    const fn wish<'w>(&'w self, avoid: Option<&'w Arc<Endpoint>>) -> Wish<'w> {
+        Wish { avoid, key: self.key, route: self.guard }
+    }
+
+    /// Takes a place among the calls to the target; waiting for one takes from the time of the request.
+    async fn enter(&self, now: Timestamp) -> Result<Option<Ticket>, NoPick> {
+        match self.deadline {
+            Some(deadline) if self.target.is_limited() => {
+                tokio::time::timeout_at(deadline, self.target.enter(now)).await.unwrap_or(Err(NoPick::Late))
+            }
+            _ => self.target.enter(now).await,
+        }
+    }
+
+    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, mut request: Request<RequestBody>) -> Attempted {
+        let limit = self.attempt_limit();
+        if let Some(left) = limit.and_then(|limit| self.worth_telling(limit)) {
+            request.headers_mut().insert(headers::DEADLINE, left.into());
+        }
         exchange.attempt_begins();
         exchange.protected(picked.endpoint.transport().protection());
         let trace = exchange.context().trace;
-        let limit = self.attempt_limit();
         let sending = send::send(self.worker, &picked.endpoint, request);
         let sent = match limit {
             Some(limit) => tokio::time::timeout_at(limit, sending).await.unwrap_or(Err(Failure::Timeout)),
@@ -212,7 +269,7 @@ impl Call<'_> {
             }
             Err(failure) => {
                 let outcome = match failure {
-                    Failure::RequestBody => Outcome::Cancelled,
+                    failure if failure.is_of_caller() => Outcome::Cancelled,
                     failure => Outcome::Failure(failure.fault()),
                 };
                 picked.ends(outcome, trace, now);
@@ -222,16 +279,34 @@ impl Call<'_> {
         }
     }
 
+    /// The milliseconds until `limit`, if the server's sidecar would wait longer without being told.
+    fn worth_telling(&self, limit: Instant) -> Option<u64> {
+        let left = limit.saturating_duration_since(Instant::now());
+        let tells = |own: Duration| left + SAME_LIMIT < own;
+        let worth = self.target.kind == NodeKind::Service && self.target.server_limit().is_none_or(tells);
+        worth.then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
     fn attempt_limit(&self) -> Option<Instant> {
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_retry_timeout);
         [self.deadline, per_try.map(|limit| Instant::now() + limit)].into_iter().flatten().min()
     }
 
-    /// Waits before the next attempt; false when there is no time left for it.
-    async fn wait(&self, attempts: u64) -> bool {
+    /// What the server asked for with `Retry-After`: its endpoint is left alone so long, and a retry that has nowhere else
+    /// to go waits so long.
+    fn asked_pause(&self, attempted: &Attempted, endpoint: &Arc<Endpoint>) -> Duration {
+        let Attempted::Answer { response, .. } = attempted else { return Duration::ZERO };
+        let Some(asked) = retry_after(response) else { return Duration::ZERO };
+        let now = self.worker.shared.clock.now();
+        let held = self.target.hold(endpoint, asked, now);
+        if self.target.has_other(endpoint, now) { Duration::ZERO } else { held }
+    }
+
+    /// Waits before the next attempt, at least `pause`; false when there is no time left for it.
+    async fn wait(&self, attempts: u64, pause: Duration) -> bool {
         let (first, longest) = BACK_OFF;
         let planned = first.saturating_mul(1 << attempts.saturating_sub(1).min(8)).min(longest);
-        let at = Instant::now() + planned.mul_f64(rand::random_range(0.0..1.0));
+        let at = Instant::now() + planned.mul_f64(rand::random_range(0.0..1.0)).max(pause);
         if self.deadline.is_some_and(|deadline| at >= deadline) {
             return false;
         }
@@ -313,10 +388,11 @@ fn check(traffic: &Traffic, parts: &Parts) -> Result<HeaderValue, (Refusal, &'st
         let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
         return HeaderValue::from_str(host).map_err(|_| (Refusal::BadRequest, "the request's URI has no valid host"));
     }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host.to_str().is_ok() => Ok(host.clone()),
-        (None, _) => Err((Refusal::BadRequest, "the request has no Host: name the service to call in it")),
+    // A map whose names are as many as its values has no name twice, and hardly any request has.
+    let twice = parts.headers.len() != parts.headers.keys_len() && parts.headers.get_all(HOST).iter().count() > 1;
+    match parts.headers.get(HOST) {
+        Some(host) if !twice && host.to_str().is_ok() => Ok(host.clone()),
+        None => Err((Refusal::BadRequest, "the request has no Host: name the service to call in it")),
         _ => Err((Refusal::BadRequest, "the request has more than one Host, or none that can be read")),
     }
 }
@@ -330,16 +406,20 @@ async fn prepare_body(
     if body.is_end_stream() {
         return Ok(RequestBody::Empty);
     }
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limits = exchange.shared().limits;
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
+        Some(length) if limits.request_bytes.is_some_and(|longest| length > longest) => Err(Failure::LargeBody),
         Some(length) if route.retry.is_some() && length <= limits.replay => {
             exchange.request_bytes(length);
             let collected = tokio::time::timeout(limits.body_silence, body.collect()).await;
-            let whole = collected.map_err(|_| Failure::RequestBody)?.map_err(|_| Failure::RequestBody)?;
+            let whole = collected.map_err(|_| Failure::SlowBody)?.map_err(|_| Failure::RequestBody)?;
             Ok(RequestBody::Whole(whole.to_bytes()))
         }
-        _ => Ok(RequestBody::stream(body, limits.body_silence, exchange.count_streamed())),
+        _ => {
+            let body = RequestBody::stream(body, limits.body_silence, exchange.count_streamed());
+            Ok(body.at_most(limits.request_bytes))
+        }
     }
 }
 
@@ -364,10 +444,18 @@ fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (At
     }
 }
 
+/// The pause that an answer asks for, in seconds; a date is not read, because the clocks of two machines differ.
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    if !matches!(response.status().as_u16(), 429 | 503) {
+        return None;
+    }
+    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
 fn wants_retry(policy: &RetryPolicy, attempted: &Attempted) -> bool {
     match attempted {
         Attempted::Answer { response, .. } => retries_status(policy, response.status().as_u16()),
-        Attempted::None(Failure::RequestBody) => false,
+        Attempted::None(failure) if failure.is_of_caller() => false,
         Attempted::None(failure) => {
             let broken = failure.is_unsent() || *failure == Failure::Reset;
             retries_status(policy, failure.status()) || (broken && retries_connection(policy))
@@ -387,8 +475,10 @@ fn refuse(worker: &Worker, refusal: Refusal, text: String) -> Response<AnswerBod
 }
 
 fn refuse_by_breaker(mut exchange: Exchange, target: &Target, no_pick: NoPick) -> Response<AnswerBody> {
-    let NoPick::Rejected(breaker, rejection) = no_pick else {
-        return fail(exchange, target, Failure::NoEndpoint);
+    let (breaker, rejection) = match no_pick {
+        NoPick::Rejected(breaker, rejection) => (breaker, rejection),
+        NoPick::Unresolved => return fail(exchange, target, Failure::NoEndpoint),
+        NoPick::Late => return fail(exchange, target, Failure::Timeout),
     };
     let mark = Mark::rejected(&breaker, rejection.reason.as_str(), rejection.origin.as_str());
     let value = mark.to_value();
@@ -402,7 +492,8 @@ fn refuse_by_breaker(mut exchange: Exchange, target: &Target, no_pick: NoPick) -
 
 fn fail(mut exchange: Exchange, target: &Target, failure: Failure) -> Response<AnswerBody> {
     // A caller whose body ended early has left or misbehaves; neither is a failure of the server.
-    let end = if failure == Failure::RequestBody { End::Cancelled } else { End::Failed };
+    let end = if failure.is_of_caller() { End::Cancelled } else { End::Failed };
+    exchange.shared().connections.hits.count_failure(failure);
     exchange.settle(end);
     let retries = exchange.attempts().saturating_sub(1);
     exchange.span_end(SpanEnd { error: Some(failure.word()), retries, ..SpanEnd::default() });

@@ -51,9 +51,10 @@ impl Counting {
         let (start, length) = (self.window_start, now.since(self.window_start));
         self.window_start = now;
         let targets = self.shared.all_targets();
-        let breakers: Vec<BreakerStatus> = targets.iter().flat_map(|target| target.statuses(now)).collect();
+        let breakers: Vec<BreakerStatus> =
+            targets.iter().flat_map(|target| target.statuses(now)).map(|(status, _)| status).collect();
         let mut totals = Totals::clone(&self.totals.borrow());
-        let window = self.take(&targets, &mut totals);
+        let window = self.take(&self.shared.roster.all(), &mut totals);
         totals.reports += 1;
         totals.breakers.clone_from(&breakers);
         let edges = window.into_iter().map(|((key, reporter), tally)| EdgeWindow {

@@ -29,6 +29,8 @@ pub(crate) struct Stream {
     inner: Incoming,
     timer: SilenceTimer,
     passed: Arc<AtomicU64>,
+    /// Bytes it may have.
+    longest: u64,
 }
 
 /// Why a request's body ended early.
@@ -40,6 +42,9 @@ pub(crate) enum RequestBodyError {
     /// It was silent for too long.
     #[error("the request's body was silent for {0:?}")]
     Silent(Duration),
+    /// It is too long.
+    #[error("the request's body has more than {0} bytes")]
+    TooLarge(u64),
 }
 
 impl RequestBody {
@@ -48,7 +53,21 @@ impl RequestBody {
         if inner.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream(Box::new(Stream { inner, timer: SilenceTimer::new(Some(silence), None), passed }))
+        Self::Stream(Box::new(Stream {
+            inner,
+            timer: SilenceTimer::new(Some(silence), None),
+            passed,
+            longest: u64::MAX,
+        }))
+    }
+
+    /// Lets it have so many bytes at most.
+    #[must_use]
+    pub(crate) fn at_most(mut self, longest: Option<u64>) -> Self {
+        if let (Self::Stream(stream), Some(longest)) = (&mut self, longest) {
+            stream.longest = longest;
+        }
+        self
     }
 }
 
@@ -61,7 +80,10 @@ impl Stream {
                 if let Some(Ok(data)) =
                     frame.as_ref().map(|frame| frame.as_ref().map(|f| f.data_ref().map_or(0, Bytes::len)))
                 {
-                    self.passed.fetch_add(data as u64, Ordering::Relaxed);
+                    let before = self.passed.fetch_add(data as u64, Ordering::Relaxed);
+                    if before + data as u64 > self.longest {
+                        return Poll::Ready(Some(Err(RequestBodyError::TooLarge(self.longest))));
+                    }
                 }
                 Poll::Ready(frame)
             }

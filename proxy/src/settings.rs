@@ -7,7 +7,9 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::limit_args::LimitArgs;
 use clap::Parser;
 use thiserror::Error;
 use tripline_mesh::{Mesh, NodeConfig, NodeError, Problem, Problems, Source};
@@ -71,6 +73,15 @@ pub struct Args {
     /// Threads that carry traffic.
     #[arg(long, env = "TRIPLINE_WORKERS", value_name = "N", default_value = "1", value_parser = workers)]
     pub workers: usize,
+    /// Seconds between two looks for changed documents; 0 waits for SIGHUP or POST /reload.
+    #[arg(long, env = "TRIPLINE_RELOAD_SECONDS", value_name = "N", default_value = "2")]
+    pub reload_seconds: u64,
+    /// The name server to ask instead of the system's.
+    #[arg(long, env = "TRIPLINE_DNS", value_name = "IP:PORT")]
+    pub dns: Option<SocketAddr>,
+    /// Limits of time and number.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// What to log: error, warn, info, debug, trace, or a filter of tracing's.
     #[arg(long, env = "TRIPLINE_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
@@ -141,6 +152,12 @@ pub struct Settings {
     pub sample_ratio: f64,
     /// Threads that carry traffic; at least one.
     pub workers: usize,
+    /// Time between two looks for changed documents; none to wait until somebody asks.
+    pub reload: Option<Duration>,
+    /// The name server to ask instead of the system's.
+    pub dns: Option<SocketAddr>,
+    /// Limits of time and number.
+    pub limits: LimitArgs,
 }
 
 impl Default for Settings {
@@ -157,6 +174,9 @@ impl Default for Settings {
             resource_attributes: Vec::new(),
             sample_ratio: 0.05,
             workers: 1,
+            reload: Some(Duration::from_secs(2)),
+            dns: None,
+            limits: LimitArgs::default(),
         }
     }
 }
@@ -177,6 +197,9 @@ impl Args {
             resource_attributes: resource_attributes::read(&self.resource_attributes),
             sample_ratio: self.sample_ratio,
             workers: self.workers,
+            reload: (self.reload_seconds > 0).then(|| Duration::from_secs(self.reload_seconds)),
+            dns: self.dns,
+            limits: self.limits,
         }
     }
 
@@ -197,6 +220,17 @@ pub struct Configuration {
     pub mesh_hosts: Vec<String>,
     /// What was noticed while reading.
     pub warnings: Vec<Problem>,
+    /// Where it came from, to read it again.
+    pub origin: Origin,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// A file, or a folder of them.
+    pub path: PathBuf,
+    /// The node as it was named.
+    pub node: Option<String>,
 }
 
 /// Why there is no configuration.
@@ -236,6 +270,7 @@ impl Configuration {
         let texts = read_all(path).map_err(unreadable)?;
         let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
         let loaded = Mesh::parse(&sources)?;
+        let origin = Origin { path: path.to_owned(), node: node.map(str::to_owned) };
         let Some(node) = node else {
             let known: Vec<String> = loaded.mesh.nodes.keys().map(ToString::to_string).collect();
             return Err(LoadError::NoNode { known: known.join(", ") });
@@ -244,13 +279,23 @@ impl Configuration {
         let mesh_hosts = loaded.mesh.services.values().flat_map(|service| {
             [service.aws_name.to_ascii_lowercase(), format!("{}.{}", service.id.name(), service.id.namespace())]
         });
-        Ok(Self { node: loaded.mesh.node_config(&node)?, mesh_hosts: mesh_hosts.collect(), warnings: loaded.warnings })
+        Ok(Self {
+            node: loaded.mesh.node_config(&node)?,
+            mesh_hosts: mesh_hosts.collect(),
+            warnings: loaded.warnings,
+            origin,
+        })
     }
 }
 
 fn read_all(path: &Path) -> io::Result<Vec<(String, String)>> {
+    document_files(path)?.iter().map(|file| read_one(file)).collect()
+}
+
+/// The files that the documents are in.
+pub(crate) fn document_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![read_one(path)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -267,7 +312,7 @@ fn read_all(path: &Path) -> io::Result<Vec<(String, String)>> {
         return Err(io::Error::other(format!("the folder has more than {MAX_FILES} documents")));
     }
     files.sort();
-    files.iter().map(|file| read_one(file)).collect()
+    Ok(files)
 }
 
 fn read_one(path: &Path) -> io::Result<(String, String)> {

@@ -24,6 +24,8 @@ pub(crate) struct SpanDraft {
     peer: ServiceName,
     grpc: bool,
     weight: f64,
+    /// What a policy made to go wrong on purpose.
+    fault: Option<&'static str>,
 }
 
 /// What is known at its end.
@@ -62,7 +64,13 @@ impl SpanDraft {
             peer: peer.clone(),
             grpc: grpc::is_grpc(&parts.headers),
             weight: 1.0,
+            fault: None,
         }
+    }
+
+    /// Says what a policy made to go wrong on purpose.
+    pub(crate) const fn injected(&mut self, fault: &'static str) {
+        self.fault = Some(fault);
     }
 
     /// Says how many it stands for.
@@ -127,6 +135,9 @@ impl SpanDraft {
         }
         if let Some(endpoint) = &detail.endpoint {
             attributes.push(text("network.peer.address", endpoint));
+        }
+        if let Some(fault) = self.fault {
+            attributes.push(text("tripline.fault", fault));
         }
         match (how, detail.error) {
             (_, Some(error)) => attributes.push(text("error.type", error)),

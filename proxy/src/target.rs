@@ -1,12 +1,15 @@
 //! A service that this one calls: its endpoints, a breaker for each, and the budget for its retries.
 //!
-//! **Picking.** Of two endpoints drawn at random the one with fewer requests on their way is tried first (power of two
-//! choices), then every other; the first whose breaker lets the call pass gets it. With one endpoint nothing is drawn.
+//! **Picking.** One endpoint is tried first, as the balancing of [`crate::balance`] says, then every other; the first whose
+//! breaker lets the call pass gets it. An endpoint that asked for less with `Retry-After` comes last while that time lasts.
+//! With one endpoint nothing is drawn. The breakers of the route and of the whole service, where there are any, are asked
+//! before.
 //!
 //! **Ejection.** An endpoint whose breaker is not closed is ejected. Of several endpoints at most a share may be ejected
 //! (half, or App Mesh's `maxEjectionPercent`; one always may), and never the last: beyond that a trip is
-//! suppressed and counted. A service with a single endpoint has nobody else to turn to, so there the endpoint's
-//! breaker is the service's breaker and does open: failing fast is the point of it.
+//! suppressed, counted and told. A service with a single endpoint has nobody else to turn to, so there the endpoint's
+//! breaker is the service's breaker and does open: failing fast is the point of it. What an operator forces open is
+//! open, whatever is left.
 //!
 //! Breakers are shared by all workers, so a process has one opinion of an endpoint. The lock is held for a few
 //! nanoseconds, twice a request; a task in between would cost two wake-ups.
@@ -16,20 +19,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tripline_breaker::{
-    Admission, Breaker, BudgetPolicy, Change, Fault, LastError, Outcome, Permit, Policy, Recorded, Rejection,
-    RetryBudget, Sample, TripLeave,
+    Admission, Breaker, Change, Fault, Forced, LastError, Outcome, Permit, Recorded, Rejection, RetryBudget, Sample,
+    TripLeave,
 };
-use tripline_mesh::{DiscoveryKind, ListenerProtocol, OutlierDetection, WeightedTarget};
+use tripline_mesh::{Balance, DiscoveryKind, HashKey, ListenerProtocol, WeightedTarget};
 use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, NodeKind, Protocol, ServiceName, Timestamp, TraceId};
 
+use crate::balance::{Measure, Ring};
+use crate::crowd::{Crowd, Ticket};
 use crate::endpoint::{Endpoint, Load};
-use crate::events::Events;
+use crate::events::{Events, Guarded};
+use crate::guard::{Guard, Pass};
 use crate::message::Form;
+use crate::target_rules::TargetRules;
 use crate::tls::ClientSide;
 use crate::transport::Transport;
 
-/// Share of several endpoints that may be ejected at once, in percent.
-const MAX_EJECTION_PERCENT: u8 = 50;
+/// Longest time that a `Retry-After` keeps an endpoint last.
+const LONGEST_HOLD: Duration = Duration::from_secs(30);
 
 /// The service as called by this one.
 #[derive(Debug)]
@@ -49,19 +56,27 @@ pub(crate) struct Target {
     /// What its exchanges are counted under.
     pub(crate) protocol: Protocol,
     transport: Transport,
-    policy: Policy,
-    max_ejection_percent: u8,
+    declared: WeightedTarget,
+    rules: TargetRules,
     workers: usize,
     events: Arc<Events>,
+    service: Option<Arc<Guard>>,
+    /// One for each route that leads here, if the policy asks for it; changed by a new configuration only.
+    routes: Mutex<Vec<Arc<Guard>>>,
+    crowd: Option<Arc<Crowd>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     members: Vec<Member>,
+    ring: Ring,
     budget: RetryBudget,
     /// Draws endpoints and seeds breakers.
     random: u64,
+    turn: usize,
+    /// Until when some endpoint is held.
+    holds_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -69,6 +84,9 @@ struct Member {
     endpoint: Arc<Endpoint>,
     breaker_id: Arc<str>,
     breaker: Breaker,
+    measure: Measure,
+    /// Until when it has asked for nothing more.
+    held_until: Timestamp,
 }
 
 /// An endpoint that may be called now. Dropped without a result, it counts as a call whose caller left, so that no
@@ -81,6 +99,8 @@ pub(crate) struct Picked {
     /// Gone when the result is known.
     permit: Option<Permit>,
     probe: bool,
+    /// Of the route and of the service.
+    passes: [Option<Pass>; 2],
     at: Timestamp,
     _load: Load,
 }
@@ -108,6 +128,9 @@ impl Picked {
 
     fn record(&mut self, sample: Sample, now: Timestamp) {
         if let Some(permit) = self.permit.take() {
+            for pass in self.passes.iter_mut().filter_map(Option::take) {
+                pass.ends(sample, now);
+            }
             self.target.record(&self.endpoint, permit, sample, now);
         }
     }
@@ -119,18 +142,40 @@ impl Drop for Picked {
     }
 }
 
+/// What a call wants of its endpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish<'a> {
+    /// Another one than this, if there is any.
+    pub(crate) avoid: Option<&'a Arc<Endpoint>>,
+    /// The key it belongs to, for a ring hash.
+    pub(crate) key: Option<u64>,
+    /// The breaker of its route.
+    pub(crate) route: Option<&'a Arc<Guard>>,
+}
+
 /// Why no endpoint may be called.
 #[derive(Debug, Clone)]
 pub(crate) enum NoPick {
     /// The name has not been resolved.
     Unresolved,
+    /// No place was free in time.
+    Late,
     /// Every breaker rejects; the first one's id and reason.
     Rejected(Arc<str>, Rejection),
+}
+
+impl From<(Arc<str>, Rejection)> for NoPick {
+    fn from((id, rejection): (Arc<str>, Rejection)) -> Self {
+        Self::Rejected(id, rejection)
+    }
 }
 
 impl Target {
     /// A target whose endpoints are not known yet.
     pub(crate) fn new(number: usize, target: &WeightedTarget, workers: usize, events: Arc<Events>) -> Self {
+        let rules = TargetRules::of(target);
+        let service = rules.service.map(|policy| Guard::new(&events, &target.node, "", policy));
+        let now = Timestamp::from_nanos(0);
         Self {
             number,
             server: target.node.clone(),
@@ -140,18 +185,21 @@ impl Target {
             port: target.port,
             protocol: target.protocol.edge_protocol(),
             transport: Transport { form: form_of(target.protocol), tls: None },
-            policy: target.outlier_detection.as_ref().map_or_else(Policy::default, policy_of),
-            max_ejection_percent: target
-                .outlier_detection
-                .as_ref()
-                .map_or(MAX_EJECTION_PERCENT, |detection| detection.max_ejection_percent),
+            declared: WeightedTarget { weight: 1, ..target.clone() },
+            service,
+            routes: Mutex::default(),
+            crowd: Crowd::new(&events, &target.node, &rules.limits),
             workers,
             events,
             state: Mutex::new(State {
                 members: Vec::new(),
-                budget: RetryBudget::new(BudgetPolicy::default()),
+                ring: Ring::default(),
+                budget: RetryBudget::new(rules.budget),
                 random: rand::random(),
+                turn: 0,
+                holds_until: now,
             }),
+            rules,
         }
     }
 
@@ -172,10 +220,57 @@ impl Target {
         self.transport.form
     }
 
-    /// Takes the endpoints to be exactly these; those that stay keep their breakers and connections.
+    /// How calls to it are encrypted.
+    pub(crate) const fn client_side(&self) -> Option<&Arc<ClientSide>> {
+        self.transport.tls.as_ref()
+    }
+
+    /// As the configuration has it, with weight 1: equal ones may go on being the same.
+    pub(crate) const fn declared(&self) -> &WeightedTarget {
+        &self.declared
+    }
+
+    /// Endpoints that the configuration lists instead of a name.
+    pub(crate) fn listed_endpoints(&self) -> &[SocketAddr] {
+        self.declared.policy.as_ref().map_or(&[], |policy| policy.endpoints.as_slice())
+    }
+
+    /// The file that its endpoints are read from instead.
+    pub(crate) fn endpoints_file(&self) -> Option<&str> {
+        self.declared.policy.as_ref()?.endpoints_file.as_deref()
+    }
+
+    /// The time that the server's own listener gives a request.
+    pub(crate) const fn server_limit(&self) -> Option<Duration> {
+        self.declared.per_request
+    }
+
+    /// What a ring hash looks at, if that is how its endpoints are chosen.
+    pub(crate) const fn hash_key(&self) -> Option<&HashKey> {
+        match &self.rules.balance {
+            Balance::RingHash(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The breaker of a route that leads here, if there is to be one.
+    pub(crate) fn route_guard(&self, route: &str) -> Option<Arc<Guard>> {
+        let policy = self.rules.route?;
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guard) = routes.iter().find(|guard| guard.route() == route) {
+            return Some(Arc::clone(guard));
+        }
+        let guard = Guard::new(&self.events, &self.server, route, policy);
+        routes.push(Arc::clone(&guard));
+        Some(guard)
+    }
+
+    /// Takes the endpoints to be exactly these; those that stay keep their breakers and connections. Requests on their way
+    /// to one that leaves are finished: they hold it.
     pub(crate) fn set_endpoints(&self, endpoints: &[(String, Arc<[SocketAddr]>)], now: Timestamp) {
         let mut state = self.lock();
         let state = &mut *state;
+        let joins_others = !state.members.is_empty();
         state.members.retain(|member| endpoints.iter().any(|(label, _)| label == member.endpoint.label()));
         for (label, addresses) in endpoints {
             let known = state.members.iter().find(|member| member.endpoint.label() == label);
@@ -188,24 +283,69 @@ impl Target {
                     Endpoint::new(label, Arc::clone(addresses), self.workers).over(self.transport.clone()),
                 ),
                 breaker_id: format!("{}>{}@{label}", self.events.client(), self.server).into(),
-                breaker: Breaker::new(self.policy, next_random(&mut state.random), now),
+                breaker: Breaker::new(self.rules.endpoint, next_random(&mut state.random), now),
+                measure: Measure::new(now, joins_others.then_some(now)),
+                held_until: Timestamp::from_nanos(0),
             });
+        }
+        if self.hash_key().is_some() {
+            state.ring = Ring::new(state.members.iter().map(|member| member.endpoint.label()));
         }
     }
 
-    /// Chooses an endpoint for a call, another one than `avoid` if there is any.
-    pub(crate) fn pick(self: &Arc<Self>, avoid: Option<&Arc<Endpoint>>, now: Timestamp) -> Result<Picked, NoPick> {
+    /// Whether calls to it are limited in number.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.crowd.is_some()
+    }
+
+    /// Takes a place among the calls to this service, if these are limited.
+    pub(crate) async fn enter(&self, now: Timestamp) -> Result<Option<Ticket>, NoPick> {
+        match &self.crowd {
+            None => Ok(None),
+            Some(crowd) => Ok(Some(crowd.enter(now).await?)),
+        }
+    }
+
+    /// Chooses an endpoint for a call.
+    pub(crate) fn pick(self: &Arc<Self>, wish: Wish<'_>, now: Timestamp) -> Result<Picked, NoPick> {
+        let passes = match (wish.route, &self.service) {
+            (None, None) => [None, None],
+            (route, service) => {
+                let route = route.map(|guard| guard.admit(now)).transpose()?;
+                [route, service.as_ref().map(|guard| guard.admit(now)).transpose()?]
+            }
+        };
         let mut state = self.lock();
         let state = &mut *state;
         let count = state.members.len();
-        let first = match count {
+        let (first, walk) = match count {
             0 => return Err(NoPick::Unresolved),
-            1 => 0,
-            _ => draw(&state.members, &mut state.random, avoid),
+            1 => (0, None),
+            _ => match (&self.rules.balance, wish.key) {
+                (Balance::RingHash(_), Some(key)) if wish.avoid.is_none() => (0, Some(key)),
+                _ => (self.draw(state, wish.avoid, now), None),
+            },
         };
+        let spread = (0..count).map(|step| (first + step) % count);
+        let Some(key) = walk else { return self.first_admitted(&mut state.members, spread, passes, now) };
+        // A few steps along the ring find an endpoint unless nearly all are ejected; then any will do.
+        let ring = std::mem::take(&mut state.ring);
+        let order = ring.walk(key).take(64).chain(spread);
+        let picked = self.first_admitted(&mut state.members, order, passes, now);
+        state.ring = ring;
+        picked
+    }
+
+    fn first_admitted(
+        self: &Arc<Self>,
+        members: &mut [Member],
+        order: impl Iterator<Item = usize>,
+        passes: [Option<Pass>; 2],
+        now: Timestamp,
+    ) -> Result<Picked, NoPick> {
         let mut rejection = None;
-        for step in 0..count {
-            let Some(member) = state.members.get_mut((first + step) % count) else { continue };
+        for place in order {
+            let Some(member) = members.get_mut(place) else { continue };
             let decision = member.breaker.admit(now);
             if let Some(change) = decision.change {
                 self.publish(member, change);
@@ -215,7 +355,7 @@ impl Target {
                     let endpoint = Arc::clone(&member.endpoint);
                     let (target, permit) = (Arc::clone(self), Some(permit));
                     let probe = matches!(decision.admission, Admission::Probe(_));
-                    return Ok(Picked { _load: endpoint.load(), endpoint, target, permit, probe, at: now });
+                    return Ok(Picked { _load: endpoint.load(), endpoint, target, permit, passes, probe, at: now });
                 }
                 Admission::Reject(why) => {
                     rejection.get_or_insert_with(|| NoPick::Rejected(Arc::clone(&member.breaker_id), why));
@@ -223,6 +363,59 @@ impl Target {
             }
         }
         Err(rejection.unwrap_or(NoPick::Unresolved))
+    }
+
+    /// The place of the endpoint to try first; there are at least two.
+    fn draw(&self, state: &mut State, avoid: Option<&Arc<Endpoint>>, now: Timestamp) -> usize {
+        let count = state.members.len();
+        let number = next_random(&mut state.random);
+        let holding = now < state.holds_until;
+        let unwanted = |member: &Member| {
+            (holding && now < member.held_until) || avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, &member.endpoint))
+        };
+        if self.rules.balance == Balance::RoundRobin {
+            for _ in 0..count {
+                state.turn = (state.turn + 1) % count;
+                let Some(member) = state.members.get_mut(state.turn) else { continue };
+                let share = member.measure.share(self.rules.slow_start, now);
+                let draw = (number >> 11) as f64 / (1_u64 << 53) as f64;
+                if !unwanted(member) && (share >= 1.0 || draw < share) {
+                    break;
+                }
+            }
+            return state.turn;
+        }
+        let one = (number % count as u64) as usize;
+        let other = (one + 1 + ((number >> 32) % (count as u64 - 1)) as usize) % count;
+        let mut burden = |place: usize| {
+            state.members.get_mut(place).map_or((true, f64::MAX), |member| {
+                let in_flight = member.endpoint.in_flight();
+                let cost = match self.rules.balance {
+                    Balance::LeastRequests => f64::from(in_flight + 1),
+                    _ => member.measure.cost(in_flight, now),
+                };
+                (unwanted(member), cost / member.measure.share(self.rules.slow_start, now))
+            })
+        };
+        if burden(other) < burden(one) { other } else { one }
+    }
+
+    /// Notes that an endpoint asked not to be called for a while; how long it will be left alone.
+    pub(crate) fn hold(&self, endpoint: &Arc<Endpoint>, time: Duration, now: Timestamp) -> Duration {
+        let time = time.min(LONGEST_HOLD);
+        let mut state = self.lock();
+        let until = now + time;
+        if let Some(member) = state.members.iter_mut().find(|member| Arc::ptr_eq(&member.endpoint, endpoint)) {
+            member.held_until = until;
+            state.holds_until = state.holds_until.max(until);
+        }
+        time
+    }
+
+    /// Whether there is an endpoint that is neither this one nor held.
+    pub(crate) fn has_other(&self, endpoint: &Arc<Endpoint>, now: Timestamp) -> bool {
+        let state = self.lock();
+        state.members.iter().any(|member| !Arc::ptr_eq(&member.endpoint, endpoint) && member.held_until <= now)
     }
 
     /// Notes that an answer broke off after its head had counted as a success.
@@ -247,13 +440,30 @@ impl Target {
 
     fn record(&self, endpoint: &Arc<Endpoint>, permit: Permit, sample: Sample, now: Timestamp) {
         let mut state = self.lock();
-        let leave = self.leave(&state.members);
+        // Nothing else can trip, and looking at all members takes time when there are many.
+        let slow = self.rules.endpoint.slow.is_some_and(|rule| sample.took > rule.longer_than);
+        let may_trip = slow || !matches!(sample.outcome, Outcome::Success | Outcome::Cancelled);
+        let leave = if may_trip { self.leave(&state.members) } else { TripLeave::Granted };
+        let several = state.members.len() > 1;
         let found = state.members.iter_mut().find(|member| Arc::ptr_eq(&member.endpoint, endpoint));
         let Some(member) = found else { return };
+        if several {
+            match sample.outcome {
+                Outcome::Success | Outcome::Soft(_) => member.measure.answered(sample.took, now),
+                Outcome::Failure(_) => member.measure.failed(sample.took, now),
+                Outcome::Cancelled => {}
+            }
+        }
         match member.breaker.record(permit, sample, now, leave) {
             Recorded::Counted => {}
-            Recorded::Changed(change) => self.publish(member, change),
-            Recorded::Suppressed(change) => self.events.suppressed(&member.breaker_id, &change),
+            Recorded::Changed(change) => {
+                if several && change.to == BreakerState::Closed {
+                    member.measure.rejoin(now);
+                }
+                self.publish(member, change);
+            }
+            Recorded::Suppressed(change) => self.events.suppressed(self.guarded(member), Some(change)),
+            Recorded::SuppressedAgain => self.events.suppressed(self.guarded(member), None),
         }
     }
 
@@ -264,27 +474,58 @@ impl Target {
 
     /// Charges a retry to the budget; false when it is exhausted.
     pub(crate) fn may_retry(&self, now: Timestamp) -> bool {
-        self.lock().budget.take(now)
+        let granted = self.lock().budget.take(now);
+        if !granted {
+            self.events.retry_denied();
+        }
+        granted
     }
 
-    /// Lets open breakers whose time is over become half open, and tells the state of all.
-    pub(crate) fn statuses(&self, now: Timestamp) -> Vec<BreakerStatus> {
-        let mut state = self.lock();
-        let tick = |member: &mut Member| {
-            if let Some(change) = member.breaker.tick(now) {
-                self.publish(member, change);
-            }
-            BreakerStatus {
-                breaker: member.breaker_id.to_string(),
-                server: self.server.clone(),
-                route: String::new(),
-                endpoint: member.endpoint.label().to_owned(),
-                state: member.breaker.state(),
-                since: member.breaker.since(),
-                trips: member.breaker.trips(),
-            }
+    /// Lets time pass for all breakers and tells their states, and what holds them.
+    pub(crate) fn statuses(&self, now: Timestamp) -> Vec<(BreakerStatus, Option<Forced>)> {
+        let mut all: Vec<_> = {
+            let mut state = self.lock();
+            let tick = |member: &mut Member| {
+                if let Some(change) = member.breaker.tick(now) {
+                    self.publish(member, change);
+                }
+                let status = BreakerStatus {
+                    breaker: member.breaker_id.to_string(),
+                    server: self.server.clone(),
+                    route: String::new(),
+                    endpoint: member.endpoint.label().to_owned(),
+                    state: member.breaker.state(),
+                    since: member.breaker.since(),
+                    trips: member.breaker.trips(),
+                };
+                (status, member.breaker.forced())
+            };
+            state.members.iter_mut().map(tick).collect()
         };
-        state.members.iter_mut().map(tick).collect()
+        all.extend(self.guards().iter().map(|guard| guard.status(now)));
+        all.extend(self.crowd.iter().map(|crowd| (crowd.status(now), None)));
+        all
+    }
+
+    /// Holds the breaker of this id open or closed, or lets it go; false when there is none.
+    pub(crate) fn force(&self, id: &str, forced: Option<Forced>, now: Timestamp) -> bool {
+        {
+            let mut state = self.lock();
+            if let Some(member) = state.members.iter_mut().find(|member| *member.breaker_id == *id) {
+                if let Some(change) = member.breaker.force(forced, now) {
+                    self.publish(member, change);
+                }
+                return true;
+            }
+        }
+        self.guards().iter().any(|guard| guard.force(id, forced, now))
+    }
+
+    /// The breakers of its routes and its own. Those of routes that are gone with an old configuration go here.
+    fn guards(&self) -> Vec<Arc<Guard>> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|guard| Arc::strong_count(guard) > 1);
+        self.service.iter().chain(routes.iter()).map(Arc::clone).collect()
     }
 
     /// Whether one of its endpoints is at an address.
@@ -299,17 +540,20 @@ impl Target {
 
     fn leave(&self, members: &[Member]) -> TripLeave {
         let count = members.len();
-        let ejected = members.iter().filter(|member| member.breaker.state() != BreakerState::Closed).count();
-        let share = count * usize::from(self.max_ejection_percent) / 100;
-        if count == 1 || ejected < share.max(1).min(count.saturating_sub(1)) {
-            TripLeave::Granted
-        } else {
-            TripLeave::Denied
+        if count == 1 {
+            return TripLeave::Granted;
         }
+        let ejected = members.iter().filter(|member| member.breaker.state() != BreakerState::Closed).count();
+        let share = count * usize::from(self.rules.max_ejection_percent) / 100;
+        if ejected < share.max(1).min(count.saturating_sub(1)) { TripLeave::Granted } else { TripLeave::Denied }
+    }
+
+    fn guarded<'a>(&'a self, member: &'a Member) -> Guarded<'a> {
+        Guarded { breaker: &member.breaker_id, server: &self.server, route: "", endpoint: member.endpoint.label() }
     }
 
     fn publish(&self, member: &Member, change: Change) {
-        self.events.transition(&member.breaker_id, &self.server, member.endpoint.label(), change);
+        self.events.transition(self.guarded(member), change);
     }
 
     /// A breaker is changed by one call at a time and has no half-changed state that a panic could leave.
@@ -326,34 +570,6 @@ pub(crate) const fn form_of(protocol: ListenerProtocol) -> Form {
     }
 }
 
-/// App Mesh's outlier detection as a breaker's policy; see [`tripline_breaker::policy`].
-fn policy_of(detection: &OutlierDetection) -> Policy {
-    let default = Policy::default();
-    Policy {
-        consecutive_failures: detection.max_server_errors,
-        failures: None,
-        window: detection.interval,
-        open_first: detection.base_ejection,
-        open_longest: default.open_longest.max(detection.base_ejection),
-        jitter: tripline_breaker::Jitter::None,
-        ..default
-    }
-}
-
-fn draw(members: &[Member], random: &mut u64, avoid: Option<&Arc<Endpoint>>) -> usize {
-    let count = members.len();
-    let number = next_random(random);
-    let one = (number % count as u64) as usize;
-    let other = (one + 1 + ((number >> 32) % (count as u64 - 1)) as usize) % count;
-    let burden = |place: usize| {
-        members.get(place).map_or((true, u32::MAX), |member| {
-            let avoided = avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, &member.endpoint));
-            (avoided, member.endpoint.in_flight())
-        })
-    };
-    if burden(other) < burden(one) { other } else { one }
-}
-
 /// Xorshift; good enough to spread load and seeds.
 const fn next_random(state: &mut u64) -> u64 {
     let mut x = *state | 1;
@@ -365,88 +581,4 @@ const fn next_random(state: &mut u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use tripline_model::Ratio;
-
-    use super::*;
-
-    fn target(endpoints: usize) -> Arc<Target> {
-        let weighted = WeightedTarget {
-            node: ServiceName::new("shop", "payments"),
-            weight: 1,
-            hostname: "payments".into(),
-            port: 80,
-            discovery: DiscoveryKind::Endpoints,
-            protocol: ListenerProtocol::Http,
-            outlier_detection: None,
-            tls: None,
-            connection_pool: None,
-        };
-        let target = Arc::new(Target::new(0, &weighted, 1, Events::for_test()));
-        let endpoints: Vec<_> = (0..endpoints)
-            .map(|n| (format!("10.0.0.{n}:80"), Arc::from([SocketAddr::from(([10, 0, 0, n as u8], 80))])))
-            .collect();
-        target.set_endpoints(&endpoints, at(0));
-        target
-    }
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(1_000_000 + millis)
-    }
-
-    fn ejected_share(target: &Target) -> f64 {
-        let statuses = target.statuses(at(0));
-        let ejected = statuses.iter().filter(|status| status.state != BreakerState::Closed).count();
-        Ratio::of(ejected as u64, statuses.len() as u64).get()
-    }
-
-    fn fail(target: &Arc<Target>, times: usize) {
-        for _ in 0..times {
-            if let Ok(picked) = target.pick(None, at(0)) {
-                let fault = Fault { origin: FailureOrigin::Remote, error: LastError::Status(500) };
-                picked.ends(Outcome::Failure(fault), TraceId::from_bytes([1; 16]).unwrap(), at(0));
-            }
-        }
-    }
-
-    #[test]
-    fn the_only_endpoint_does_open() {
-        let target = target(1);
-        fail(&target, 5);
-        let Err(NoPick::Rejected(id, _)) = target.pick(None, at(0)) else { panic!("still admits") };
-        assert_eq!(&*id, "shop/test>shop/payments@10.0.0.0:80");
-    }
-
-    #[test]
-    fn of_several_at_most_half_are_ejected_and_never_the_last() {
-        for (endpoints, ejected) in [(2, 0.5), (3, 1.0 / 3.0), (4, 0.5), (10, 0.5)] {
-            let target = target(endpoints);
-            fail(&target, 500);
-            assert_eq!(ejected_share(&target), ejected, "of {endpoints}");
-            assert!(target.pick(None, at(0)).is_ok());
-        }
-    }
-
-    #[test]
-    fn the_less_loaded_of_two_is_picked_and_a_retry_goes_elsewhere() {
-        let target = target(2);
-        let first = target.pick(None, at(0)).unwrap();
-        let second = target.pick(None, at(0)).unwrap();
-        assert_ne!(first.endpoint.label(), second.endpoint.label());
-        for _ in 0..20 {
-            let again = target.pick(Some(&first.endpoint), at(0)).unwrap();
-            assert_ne!(again.endpoint.label(), first.endpoint.label());
-        }
-    }
-
-    #[test]
-    fn endpoints_that_stay_keep_their_breakers() {
-        let target = target(1);
-        fail(&target, 5);
-        let stays = ("10.0.0.0:80".to_owned(), Arc::from([SocketAddr::from(([10, 0, 0, 0], 80))]));
-        target.set_endpoints(std::slice::from_ref(&stays), at(1));
-        assert!(target.pick(None, at(1)).is_err());
-        target.set_endpoints(&[], at(1));
-        assert!(matches!(target.pick(None, at(1)), Err(NoPick::Unresolved)));
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tripline_breaker::Outcome;
-use tripline_mesh::{ListenerProtocol, Timeouts};
+use tripline_mesh::{EgressFilter, ListenerProtocol, Timeouts};
 use tripline_model::{Protocol, ServiceName};
 
 use crate::directory::Lookup;
@@ -17,7 +17,7 @@ use crate::guarded_io::Traffic;
 use crate::mark::Mark;
 use crate::pump::{self, Ended};
 use crate::tally::{EdgeSlot, Protection, Refusal};
-use crate::target::{NoPick, Target};
+use crate::target::{NoPick, Target, Wish};
 use crate::transport;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -25,25 +25,33 @@ use crate::worker::Worker;
 /// Passes a connection to one of the sidecar's own ports on to the service that the port leads to.
 pub(crate) async fn forwarded(worker: &Arc<Worker>, number: usize, client: Wire, traffic: &Arc<Traffic>) {
     let Some(forward) = worker.shared.forwards.get(number) else { return };
-    let Lookup::Service(service) = worker.shared.directory.find(&forward.service) else { return };
+    let plan = worker.shared.plan.get();
+    let Lookup::Service(service) = plan.directory.find(&forward.service) else { return };
     let Some(route) = service.tcp_route(forward.port) else { return };
-    if let Some(target) = route.target() {
-        outbound(worker, target, route.idle, (client, traffic)).await;
+    if let Some(way) = route.way() {
+        let (target, idle) = (Arc::clone(&way.target), route.idle);
+        // A connection may live for days, and must not hold a plan that has been replaced.
+        drop(plan);
+        outbound(worker, &target, idle, (client, traffic)).await;
     }
 }
 
 /// Passes a redirected connection on to the service it was going to.
 pub(crate) async fn redirected(worker: &Arc<Worker>, client: Wire, traffic: &Arc<Traffic>) {
     let Some(original) = traffic.arrival().original else { return };
-    if let Some((route, target)) = worker.shared.directory.tcp_route_to(original) {
-        outbound(worker, target, route.idle, (client, traffic)).await;
+    let plan = worker.shared.plan.get();
+    let found = plan.directory.tcp_route_to(original).map(|(route, target)| (Arc::clone(target), route.idle));
+    drop(plan);
+    if let Some((target, idle)) = found {
+        outbound(worker, &target, idle, (client, traffic)).await;
     }
 }
 
 /// Passes a redirected connection that is no HTTP and goes to no service on to where it was going, if the mesh allows it.
 pub(crate) async fn outside(worker: &Arc<Worker>, client: Wire, traffic: &Arc<Traffic>) {
     let Some(original) = traffic.arrival().original else { return };
-    let external = worker.shared.externals.as_ref().and_then(|externals| externals.find_bytes(original).ok());
+    let allowed = worker.shared.plan.get().egress == EgressFilter::AllowAll;
+    let external = allowed.then(|| worker.shared.externals.find_bytes(original).ok()).flatten();
     let Some(external) = external else {
         tracing::debug!(%original, "connection refused: no service of this node is there, and the mesh lets no other out");
         return worker.shard.refuse(Refusal::UnknownHost);
@@ -62,9 +70,16 @@ async fn outbound(
     let slot = EdgeSlot::Outbound(target.number);
     let mut exchange = Exchange::connection(worker, slot, traffic.busy());
     let now = exchange.began();
-    let picked = match target.pick(None, now) {
+    let picked = match target.enter(now).await {
+        Ok(ticket) => {
+            exchange.keep(ticket);
+            target.pick(Wish::default(), now)
+        }
+        Err(no_pick) => Err(no_pick),
+    };
+    let picked = match picked {
         Ok(picked) => picked,
-        Err(NoPick::Unresolved) => return exchange.settle(End::Failed),
+        Err(NoPick::Unresolved | NoPick::Late) => return exchange.settle(End::Failed),
         Err(NoPick::Rejected(breaker, rejection)) => {
             // There is no answer that could tell the client more than the closed connection does.
             exchange.induced_by(Mark::rejected(&breaker, rejection.reason.as_str(), rejection.origin.as_str()));

@@ -1,4 +1,4 @@
-//! W3C trace context: read, continued, begun; and which traces are sampled.
+//! W3C trace context: read, continued, begun; and which traces are sampled. Other forms are [`crate::trace_forms`]'s.
 //!
 //! A request that brings a context keeps its trace. If the trace is sampled the sidecar puts its own span into the
 //! `traceparent` it sends on; if not, the header passes unchanged, which the recommendation allows for whoever records
@@ -8,6 +8,8 @@
 use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
 use tripline_model::{SpanId, TraceId};
+
+use crate::trace_forms::Brought;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -33,8 +35,19 @@ impl TraceContext {
 
     /// Takes the context of a request and leaves in its headers what is to be sent on.
     pub(crate) fn enter(headers: &mut HeaderMap, sampler: Sampler) -> Self {
-        match read(headers) {
-            Some((trace, parent, sampled)) => {
+        if !may_have_context(headers) {
+            return Self::begin(headers, sampler);
+        }
+        match read(headers).map_or_else(|| Brought::read(headers).map(Came::Otherwise), |read| Some(Came::W3c(read))) {
+            Some(Came::Otherwise(brought)) => {
+                let Brought { trace, parent, sampled, .. } = brought;
+                let span = sampled.unwrap_or_else(|| sampler.takes(trace)).then(random_span);
+                if let Some(span) = span {
+                    brought.write(span, headers);
+                }
+                Self { trace, parent, span }
+            }
+            Some(Came::W3c((trace, parent, sampled))) => {
                 let span = sampled.then(random_span);
                 if let Some(span) = span {
                     headers.insert(TRACEPARENT, write(trace, span, true));
@@ -42,15 +55,33 @@ impl TraceContext {
                 Self { trace, parent: Some(parent), span }
             }
             None => {
-                let (trace, own) = (random_trace(), random_span());
-                let sampled = sampler.takes(trace);
-                headers.insert(TRACEPARENT, write(trace, own, sampled));
                 // Without a valid traceparent the state belongs to nothing.
                 headers.remove(TRACESTATE);
-                Self { trace, parent: None, span: sampled.then_some(own) }
+                Self::begin(headers, sampler)
             }
         }
     }
+
+    fn begin(headers: &mut HeaderMap, sampler: Sampler) -> Self {
+        let (trace, own) = (random_trace(), random_span());
+        let sampled = sampler.takes(trace);
+        headers.insert(TRACEPARENT, write(trace, own, sampled));
+        Self { trace, parent: None, span: sampled.then_some(own) }
+    }
+}
+
+/// Whether any header could be about a trace: one look at each name instead of a look-up of each form.
+fn may_have_context(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name == "b3" || name.starts_with("trace") || name.starts_with("x-b3-") || name == "x-amzn-trace-id"
+    })
+}
+
+/// The context that a request came with.
+enum Came {
+    W3c((TraceId, SpanId, bool)),
+    Otherwise(Brought),
 }
 
 /// Takes a share of all traces, the same ones everywhere, by the randomness in their ids.
@@ -114,12 +145,26 @@ fn write(trace: TraceId, span: SpanId, sampled: bool) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// The digits of eight bytes at a time; a loop over single digits cost a fiftieth of a request.
 fn hex(bytes: &[u8], into: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(into.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (eight, digits) in bytes.chunks_exact(8).zip(into.chunks_exact_mut(16)) {
+        let mut number = [0; 8];
+        number.copy_from_slice(eight);
+        digits.copy_from_slice(&digits_of(u64::from_be_bytes(number)));
     }
+}
+
+/// Sixteen hexadecimal digits: each half byte to a byte of its own, then `0` or `a` - 10 added to all at once.
+fn digits_of(number: u64) -> [u8; 16] {
+    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+    let mut spread = u128::from(number);
+    spread = (spread | spread << 32) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
+    spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
+    spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    spread = (spread | spread << 4) & (ONES * 0x0f);
+    // 6 more carries ten and above, and only those, into the upper half of their byte.
+    let letters = ((spread + ONES * 6) >> 4) & ONES;
+    (spread + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 fn random_trace() -> TraceId {
@@ -173,6 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn another_form_is_continued_as_it_came_and_w3c_goes_first() {
+        let mut headers = HeaderMap::new();
+        headers.insert("b3", HeaderValue::from_static("4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1"));
+        let context = TraceContext::enter(&mut headers, Sampler::new(0.0));
+        let span = context.span.unwrap();
+        assert_eq!(headers["b3"], format!("{}-{span}-1-00f067aa0ba902b7", context.trace));
+        assert!(headers.get(TRACEPARENT).is_none());
+        headers
+            .insert(TRACEPARENT, HeaderValue::from_static("00-11111111111111111111111111111111-2222222222222222-00"));
+        let context = TraceContext::enter(&mut headers, Sampler::new(1.0));
+        assert_eq!((context.span, context.trace.to_string().as_str()), (None, "11111111111111111111111111111111"));
+    }
+
+    #[test]
     fn what_is_no_context_begins_a_new_trace() {
         for bad in [
             "",
@@ -201,6 +260,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_those_of_the_standard_library(number in any::<u64>()) {
+            let expected = format!("{number:016x}");
+            let digits = digits_of(number);
+            prop_assert_eq!(std::str::from_utf8(&digits).unwrap(), expected);
+        }
+
         #[test]
         fn any_header_is_survived(text in "[ -~]{0,80}") {
             let mut headers = with("");

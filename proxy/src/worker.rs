@@ -9,14 +9,17 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tripline_model::{ServiceName, Sidecar};
 
-use crate::app_side::AppSide;
 use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::correlate::Correlator;
-use crate::directory::Directory;
 use crate::events::{Dropped, Events};
 use crate::external::Externals;
+use crate::faults::Injected;
 use crate::guarded_io::Silence;
+use crate::hits::Hits;
+use crate::plan::CurrentPlan;
+use crate::reload::Reloads;
+use crate::roster::Roster;
 use crate::settings::Forward;
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
@@ -34,18 +37,14 @@ pub(crate) struct Shared {
     pub(crate) sidecar: Sidecar,
     /// The same, as the outbound half tells it to others.
     pub(crate) client_header: HeaderValue,
-    /// Where the application may call.
-    pub(crate) directory: Directory,
-    /// Every service that is called, by number.
-    pub(crate) targets: Vec<Arc<Target>>,
-    /// Hosts outside the mesh, when they may be called.
-    pub(crate) externals: Option<Externals>,
-    /// The local application behind each listener of the node; none for a pure client.
-    pub(crate) apps: Vec<AppSide>,
+    /// What the configuration comes to.
+    pub(crate) plan: CurrentPlan,
+    /// Every target there ever was, by number.
+    pub(crate) roster: Arc<Roster>,
+    /// Hosts outside the mesh, called when the plan allows it.
+    pub(crate) externals: Externals,
     /// Ports whose connections are passed to a service as bytes.
     pub(crate) forwards: Vec<Forward>,
-    /// Certificates in use.
-    pub(crate) tls: TlsFiles,
     /// Joins the halves; without an inbound half there is nothing to join.
     pub(crate) correlator: Option<Correlator>,
     /// Which new traces are sampled.
@@ -62,6 +61,10 @@ pub(crate) struct Shared {
     pub(crate) accepts: Arc<Semaphore>,
     /// What listeners counted.
     pub(crate) connections: Connections,
+    /// What was made to go wrong on purpose.
+    pub(crate) injected: Injected,
+    /// What became of new configurations.
+    pub(crate) reloads: Reloads,
 }
 
 impl Shared {
@@ -71,19 +74,19 @@ impl Shared {
     }
 
     /// The application behind a listener, by its number.
-    pub(crate) fn app(&self, listener: usize) -> Option<&AppSide> {
-        self.apps.get(listener)
+    pub(crate) fn app(&self, listener: usize) -> Option<Arc<AppSide>> {
+        self.plan.get().apps.get(listener).cloned()
     }
 
     /// Whether a redirected connection was going to a service that is declared to be no HTTP.
     pub(crate) fn is_for_bytes(&self, arrival: &Arrival) -> bool {
-        arrival.original.is_some_and(|original| self.directory.tcp_route_to(original).is_some())
+        arrival.original.is_some_and(|original| self.plan.get().directory.tcp_route_to(original).is_some())
     }
 
-    /// Every target there is now.
+    /// Every target that is called now.
     pub(crate) fn all_targets(&self) -> Vec<Arc<Target>> {
-        let mut all = self.targets.clone();
-        all.extend(self.externals.iter().flat_map(Externals::targets));
+        let mut all = self.plan.get().targets.clone();
+        all.extend(self.externals.targets());
         all.sort_by_key(|target| target.number);
         all
     }
@@ -100,6 +103,10 @@ pub(crate) struct Connections {
     pub(crate) failed: AtomicU64,
     /// Were refused because of their certificates, or because they did not speak TLS.
     pub(crate) tls_refused: AtomicU64,
+    /// Closed in the middle because the time to drain was over.
+    pub(crate) cut: AtomicU64,
+    /// Which limits were hit how often.
+    pub(crate) hits: Hits,
 }
 
 /// One thread that carries traffic.
@@ -113,7 +120,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Limits of time and number that no document sets.
+/// Limits of time and number that no document sets; [`crate::limit_args`] has the defaults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Silence on accepted connections.
@@ -134,27 +141,22 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Bytes that one connection buffers, and so the longest head.
     pub(crate) buffer: usize,
+    /// Header fields of a request.
+    pub(crate) headers: usize,
+    /// Bytes of a request's body.
+    pub(crate) request_bytes: Option<u64>,
+    /// Time after which an accepted connection is ended with its next answer.
+    pub(crate) connection_age: Option<Duration>,
     /// Bytes of a request body that are kept for another try.
     pub(crate) replay: u64,
     /// Time that requests under way get to finish when the sidecar stops.
     pub(crate) drain: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            silence: Silence { head: Duration::from_secs(10), idle: Duration::from_secs(300) },
-            body_silence: Duration::from_secs(60),
-            connect: Duration::from_secs(1),
-            handshake: Duration::from_secs(5),
-            detect: Duration::from_secs(1),
-            http2: Http2Limits::default(),
-            pool_idle: Duration::from_secs(60),
-            connections: 10_000,
-            buffer: 64 * 1024,
-            replay: 64 * 1024,
-            drain: Duration::from_secs(10),
-        }
+impl Limits {
+    /// How long an idle connection stays open while the sidecar drains.
+    pub(crate) fn drain_grace(&self) -> Duration {
+        (self.drain / 2).min(Duration::from_secs(1))
     }
 }
 

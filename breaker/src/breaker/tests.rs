@@ -151,13 +151,46 @@ fn results_of_calls_sent_before_the_trip_are_ignored() {
 #[test]
 fn a_denied_trip_is_reported_once_and_traffic_flows() {
     let mut breaker = breaker(policy());
-    let mut suppressed = 0;
-    for _ in 0..10 {
-        let Admission::Admit(permit) = breaker.admit(at(0)).admission else { panic!("rejected") };
-        let recorded = breaker.record(permit, failure(), at(0), TripLeave::Denied);
-        suppressed += usize::from(matches!(recorded, Recorded::Suppressed(_)));
+    let (mut first, mut again) = (Vec::new(), 0);
+    for millis in [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 10_000, 10_000, 10_000, 10_000, 10_000] {
+        let Admission::Admit(permit) = breaker.admit(at(millis)).admission else { panic!("rejected") };
+        match breaker.record(permit, failure(), at(millis), TripLeave::Denied) {
+            Recorded::Suppressed(change) => first.push((change.from, change.to, change.reason, change.window_failed)),
+            Recorded::SuppressedAgain => again += 1,
+            _ => {}
+        }
     }
-    assert_eq!((suppressed, breaker.state(), breaker.trips()), (2, BreakerState::Closed, 0));
+    let event = (BreakerState::Closed, BreakerState::Closed, TransitionReason::ConsecutiveFailures, 5);
+    assert_eq!((first.as_slice(), again), ([event, event].as_slice(), 1), "one event a window");
+    assert_eq!((breaker.state(), breaker.trips()), (BreakerState::Closed, 0));
+}
+
+#[test]
+fn held_open_it_rejects_for_ever_and_probes_once_let_go() {
+    let mut breaker = breaker(policy());
+    let change = breaker.force(Some(Forced::Open), at(5)).unwrap();
+    assert_eq!(
+        (change.from, change.to, change.reason),
+        (BreakerState::Closed, BreakerState::Open, TransitionReason::Forced)
+    );
+    assert_eq!(breaker.force(Some(Forced::Open), at(6)), None, "nothing new");
+    let Admission::Reject(rejection) = breaker.admit(at(1_000_000)).admission else {
+        panic!("held open, yet admitted")
+    };
+    assert_eq!((rejection.reason, breaker.trips()), (TransitionReason::Forced, 0));
+    assert_eq!(breaker.force(None, at(1_000_000)).map(|change| change.to), Some(BreakerState::HalfOpen));
+    assert!(matches!(breaker.admit(at(1_000_000)).admission, Admission::Probe(_)));
+}
+
+#[test]
+fn held_closed_it_passes_everything_and_trips_once_let_go() {
+    let mut breaker = tripped(policy());
+    assert_eq!(breaker.force(Some(Forced::Closed), at(1)).map(|change| change.to), Some(BreakerState::Closed));
+    for _ in 0..100 {
+        assert_eq!(call(&mut breaker, failure(), at(2)), Some(Recorded::Counted));
+    }
+    assert_eq!(breaker.force(None, at(3)), None);
+    assert!(matches!(call(&mut breaker, failure(), at(3)), Some(Recorded::Changed(_))));
 }
 
 #[test]
@@ -186,6 +219,7 @@ enum Step {
     Finish(usize, bool),
     Cancel(usize),
     Lose(usize),
+    Force(Option<Forced>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -195,6 +229,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (any::<usize>(), prop::bool::weighted(0.6)).prop_map(|(n, failed)| Step::Finish(n, failed)),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => any::<usize>().prop_map(Step::Lose),
+        1 => prop_oneof![Just(None), Just(Some(Forced::Open)), Just(Some(Forced::Closed))].prop_map(Step::Force),
     ];
     prop::collection::vec(step, 1..400)
 }
@@ -207,7 +242,16 @@ proptest! {
         let mut now = 0;
         let mut flying: Vec<(Permit, u64)> = Vec::new();
         for step in steps {
+            if let Some(forced) = breaker.forced() {
+                let held = if forced == Forced::Open { BreakerState::Open } else { BreakerState::Closed };
+                prop_assert_eq!(breaker.state(), held);
+            }
             match step {
+                Step::Force(forced) => {
+                    let before = breaker.state();
+                    let change = breaker.force(forced, at(now));
+                    prop_assert_eq!(change.is_some(), before != breaker.state());
+                }
                 Step::Wait(millis) => now += millis,
                 Step::Ask => {
                     let before = breaker.state();
@@ -248,6 +292,7 @@ proptest! {
                 Step::Finish(..) | Step::Cancel(_) | Step::Lose(_) => {}
             }
         }
+        breaker.force(None, at(now));
         // Never stuck: after the longest open time and the probe deadline some call passes.
         let later = at(now + 60_000 + 5_000);
         prop_assert!(!matches!(breaker.admit(later).admission, Admission::Reject(_)));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::tls::{client_policy, has_unread_trust, listener_tls};
 use super::{Reader, cursor, protocol, timeouts};
 use crate::cursor::Cursor;
-use crate::document::Discovery;
+use crate::document::{AccessLog, Discovery, LogFormat};
 use crate::index::Kind;
 use crate::select::Document;
 use crate::{
@@ -44,7 +44,14 @@ impl Reader<'_, '_> {
         });
         let mut seen = BTreeSet::new();
         let backends = backends.filter(|backend| seen.insert(backend.service.clone())).collect();
-        VirtualNode { id: document.id.clone(), aws_name: document.aws_name.clone(), listeners, discovery, backends }
+        VirtualNode {
+            id: document.id.clone(),
+            aws_name: document.aws_name.clone(),
+            listeners,
+            discovery,
+            backends,
+            access_log: spec.get("logging").and_then(|logging| access_log(&logging)),
+        }
     }
 
     fn listener(&mut self, written: &Cursor<'_>, mapping: PortMapping) -> Listener {
@@ -91,6 +98,20 @@ impl Reader<'_, '_> {
 pub(super) fn port_mapping(listener: &Cursor<'_>) -> Option<PortMapping> {
     let mapping = listener.get("portMapping")?;
     Some(PortMapping { port: mapping.number("port")?, protocol: protocol(mapping.text("protocol")?) })
+}
+
+fn access_log(logging: &Cursor<'_>) -> Option<AccessLog> {
+    let file = logging.get("accessLog")?.get("file")?;
+    let format = file.get("format");
+    let text = format.as_ref().and_then(|format| format.text("text"));
+    let json = format.as_ref().map(|format| format.list("json")).unwrap_or_default();
+    let pair = |pair: &Cursor<'_>| Some((pair.text("key")?.to_owned(), pair.text("value")?.to_owned()));
+    let format = match (text, json.is_empty()) {
+        (Some(text), _) => LogFormat::Text(text.to_owned()),
+        (None, false) => LogFormat::Json(json.iter().filter_map(pair).collect()),
+        (None, true) => LogFormat::Default,
+    };
+    Some(AccessLog { path: file.text("path")?.to_owned(), format })
 }
 
 fn outlier_detection(written: &Cursor<'_>) -> Option<OutlierDetection> {

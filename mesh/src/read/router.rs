@@ -18,8 +18,12 @@ use crate::select::Document;
 use crate::yaml::shown;
 use crate::{
     GrpcRetryEvent, HttpRetryEvent, ListenerProtocol, PortMapping, RetryPolicy, RouteMatch, RouterRoute, RouterTarget,
-    TcpRetryEvent, TextMatch, VirtualNode, VirtualRouter,
+    Support, TcpRetryEvent, TextMatch, VirtualNode, VirtualRouter,
 };
+
+/// Said of a route that App Mesh would have tried again unasked.
+const NO_HIDDEN_RETRIES: &str =
+    "tried once; App Mesh tried twice more on 503, refused and reset connections: write a retryPolicy to have that";
 
 /// The priority of routes without one: after 1000, the last that can be written.
 const NO_PRIORITY: u16 = 1_001;
@@ -74,6 +78,10 @@ impl Reader<'_, '_> {
             let place = action.as_ref().and_then(|action| action.get("weightedTargets"));
             let place = place.as_ref().unwrap_or(written);
             self.findings.problem(place.place(), "expected a weight above 0 in at least one target, got only 0");
+        }
+        if body.get("retryPolicy").is_none() && protocol != ListenerProtocol::Tcp {
+            let field = format!("VirtualRouter.spec.routes[].{word}.retryPolicy, where absent");
+            self.findings.count(&field, Support::Approximated, NO_HIDDEN_RETRIES);
         }
         Some(RouterRoute {
             name: written.text("name").unwrap_or_default().to_owned(),

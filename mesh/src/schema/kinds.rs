@@ -1,6 +1,7 @@
 //! The kinds of `appmesh.k8s.aws/v1beta2`, field by field, after the Go types of AWS's controller (Apache-2.0,
-//! `apis/appmesh/v1beta2`).
+//! `apis/appmesh/v1beta2`); and the list of all kinds, ours of `tripline.dev/v1` included.
 
+use super::policy;
 use super::route::ROUTE;
 use super::tls::{CLIENT_POLICY, LISTENER_TLS};
 use super::{
@@ -12,21 +13,34 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
+    /// Group and version it is written under.
+    pub(crate) api_version: &'static str,
     /// Shape of its `spec`.
     pub(crate) spec: Shape,
 }
 
-/// The group of the kinds.
-pub(crate) const GROUP: &str = "appmesh.k8s.aws";
+/// The groups of the kinds: App Mesh's and ours.
+pub(crate) const GROUPS: &[&str] = &["appmesh.k8s.aws", "tripline.dev"];
 /// The version of the group that is read.
 pub(crate) const API_VERSION: &str = "appmesh.k8s.aws/v1beta2";
 
+/// The version of our own kinds.
+pub(crate) const OWN_API_VERSION: &str = "tripline.dev/v1";
+
 /// The kinds that are read.
 pub(crate) const ALL: &[Kind] = &[
-    Kind { name: "Mesh", spec: Shape::Object(MESH, Rule::Free) },
-    Kind { name: "VirtualNode", spec: Shape::Object(NODE, Rule::Free) },
-    Kind { name: "VirtualRouter", spec: Shape::Object(ROUTER, Rule::Free) },
-    Kind { name: "VirtualService", spec: Shape::Object(SERVICE, Rule::Free) },
+    Kind { name: "Mesh", api_version: API_VERSION, spec: Shape::Object(MESH, Rule::Free) },
+    Kind { name: "VirtualNode", api_version: API_VERSION, spec: Shape::Object(NODE, Rule::Free) },
+    Kind { name: "VirtualRouter", api_version: API_VERSION, spec: Shape::Object(ROUTER, Rule::Free) },
+    Kind { name: "VirtualService", api_version: API_VERSION, spec: Shape::Object(SERVICE, Rule::Free) },
+    Kind { name: "TrafficPolicy", api_version: OWN_API_VERSION, spec: Shape::Object(policy::TRAFFIC, Rule::Free) },
+    Kind {
+        name: "AuthorizationPolicy",
+        api_version: OWN_API_VERSION,
+        spec: Shape::Object(policy::AUTHORIZATION, Rule::Free),
+    },
+    Kind { name: "RateLimit", api_version: OWN_API_VERSION, spec: Shape::Object(policy::RATE_LIMIT, Rule::Free) },
+    Kind { name: "FaultInjection", api_version: OWN_API_VERSION, spec: Shape::Object(policy::FAULT, Rule::Free) },
 ];
 
 /// Kinds of the group that are passed over, and why.
@@ -70,7 +84,46 @@ const NODE: &[Field] = &[
     ),
     ignored("backendGroups", "backend groups are not supported; list the services under spec.backends"),
     optional("backendDefaults", Shape::Object(&[optional("clientPolicy", CLIENT_POLICY)], Rule::Free)),
-    ignored("logging", "exchanges are reported to the collector; no access log is written"),
+    optional(
+        "logging",
+        Shape::Object(
+            &[optional(
+                "accessLog",
+                Shape::Object(
+                    &[optional(
+                        "file",
+                        Shape::Object(
+                            &[
+                                required("path", Shape::Text { min: 1, max: 255 }),
+                                optional("format", Shape::Object(LOG_FORMAT, Rule::OneOf(&["text", "json"]))),
+                            ],
+                            Rule::Free,
+                        ),
+                    )],
+                    Rule::Free,
+                ),
+            )],
+            Rule::Free,
+        ),
+    ),
+];
+
+const LOG_FORMAT: &[Field] = &[
+    optional("text", Shape::Text { min: 1, max: 1_000 }),
+    optional(
+        "json",
+        Shape::List {
+            of: &Shape::Object(
+                &[
+                    required("key", Shape::Text { min: 1, max: 100 }),
+                    required("value", Shape::Text { min: 1, max: 100 }),
+                ],
+                Rule::Free,
+            ),
+            min: 1,
+            max: 100,
+        },
+    ),
 ];
 
 const BACKEND_SERVICE: Shape = Shape::Object(

@@ -49,7 +49,10 @@ const TCP_ROUTE: Shape = Shape::Object(
 const REQUEST_TIMEOUT: Shape =
     Shape::Object(&[optional("perRequest", DURATION), optional("idle", DURATION)], Rule::Free);
 
-const TEXT: Shape = Shape::Text { min: 1, max: 255 };
+pub(super) const METHOD: Shape =
+    Shape::Word(&["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"]);
+
+pub(super) const TEXT: Shape = Shape::Text { min: 1, max: 255 };
 
 const WHOLE_PATH: &str = "over the whole path; no look-around, no back-references";
 
@@ -62,7 +65,7 @@ const HTTP_MATCH: &[Field] = &[
             Rule::OneOf(&["exact", "regex"]),
         ),
     ),
-    optional("method", Shape::Word(&["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"])),
+    optional("method", METHOD),
     optional("scheme", Shape::Word(&["http", "https"])),
     optional("headers", Shape::List { of: &HEADER, min: 1, max: 10 }),
     optional("queryParameters", Shape::List { of: &QUERY, min: 1, max: 10 }),
@@ -76,7 +79,7 @@ const GRPC_MATCH: &[Field] = &[
     optional("port", PORT),
 ];
 
-const HEADER: Shape = Shape::Object(
+pub(super) const HEADER: Shape = Shape::Object(
     &[
         required("name", Shape::Text { min: 1, max: 50 }),
         optional("invert", Shape::Flag),
@@ -95,7 +98,7 @@ const VALUE_MATCH: &[Field] = &[
     optional("range", Shape::Object(&[required("start", ANY_NUMBER), required("end", ANY_NUMBER)], Rule::Free)),
 ];
 
-const QUERY: Shape = Shape::Object(
+pub(super) const QUERY: Shape = Shape::Object(
     &[
         required("name", Shape::Text { min: 1, max: 255 }),
         optional("match", Shape::Object(&[optional("exact", Shape::Text { min: 0, max: 255 })], Rule::Free)),

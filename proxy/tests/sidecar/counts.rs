@@ -82,6 +82,7 @@ fn without_a_collector_nothing_is_slower_and_nothing_is_lost() {
     let (port, app) = (free_port(), App::start(|_| Reply::of(200)));
     let nobody = format!("127.0.0.1:{port}").parse().unwrap();
     let late = settings(&Collector::start());
+    // Spans are examples, and are dropped when nobody takes them.
     let late = tripline_proxy::Settings { collector: format!("http://{nobody}"), sample_ratio: 0.0, ..late };
     let client = Running::start(&web_and_checkout(app.address.port()), "shop/web", &late);
     let mut connection = Connection::open(client.outbound());

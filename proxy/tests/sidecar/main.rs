@@ -4,12 +4,18 @@
 
 mod harness;
 
+mod access_log;
 mod breakers;
 mod counts;
+mod deadlines;
+mod drills;
 mod forwarding;
 mod grpc;
 mod http2;
 mod life;
+mod limits;
+mod policies;
+mod reload;
 mod strictness;
 mod tcp;
 mod tls;

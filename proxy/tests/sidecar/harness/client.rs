@@ -18,6 +18,13 @@ impl Answer {
     }
 }
 
+impl From<TcpStream> for Connection {
+    fn from(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(stream)
+    }
+}
+
 /// A connection that stays open.
 #[derive(Debug)]
 pub(crate) struct Connection(TcpStream);
@@ -27,6 +34,14 @@ impl Connection {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(stream)
+    }
+
+    /// Whether the other end has closed it; does not wait.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let closed = matches!(self.0.peek(&mut [0]), Ok(0));
+        self.0.set_nonblocking(false).unwrap();
+        closed
     }
 
     pub(crate) fn send(&mut self, text: &str) {

@@ -28,6 +28,13 @@ pub(crate) fn mesh(nodes: &[Node]) -> String {
     text
 }
 
+/// A policy of ours about a node of namespace `shop`; the spec's lines at an indentation of two.
+pub(crate) fn policy(kind: &str, node: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: tripline.dev/v1\nkind: {kind}\nmetadata: {{ name: {node}, namespace: shop }}\nspec:\n  virtualNodeRef: {{ name: {node} }}\n{spec}"
+    )
+}
+
 impl Node {
     fn write(&self, text: &mut String) {
         let name = self.name;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use tripline_proxy::{Addresses, Configuration, Proxy, Settings};
 
-use super::{Answer, Collector, get};
+use super::{Answer, Collector, call, get};
 
 /// A running sidecar; stopped when dropped.
 #[derive(Debug)]
@@ -26,9 +26,13 @@ pub(crate) fn settings(collector: &Collector) -> Settings {
 /// Reads documents as the binary does, from a file.
 pub(crate) fn configuration(mesh: &str, node: &str) -> Configuration {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("mesh.yaml");
-    std::fs::write(&path, mesh).unwrap();
-    Configuration::load(&path, Some(node)).unwrap_or_else(|error| panic!("{error}\n{mesh}"))
+    configuration_in(&folder.path().join("mesh.yaml"), mesh, node)
+}
+
+/// The same from a file that stays.
+pub(crate) fn configuration_in(path: &std::path::Path, mesh: &str, node: &str) -> Configuration {
+    std::fs::write(path, mesh).unwrap();
+    Configuration::load(path, Some(node)).unwrap_or_else(|error| panic!("{error}\n{mesh}"))
 }
 
 impl Running {
@@ -43,7 +47,11 @@ impl Running {
     }
 
     pub(crate) fn start(mesh: &str, node: &str, settings: &Settings) -> Self {
-        let proxy = Proxy::bind(&configuration(mesh, node), settings).unwrap_or_else(|error| panic!("{error}"));
+        Self::of(&configuration(mesh, node), settings)
+    }
+
+    pub(crate) fn of(configuration: &Configuration, settings: &Settings) -> Self {
+        let proxy = Proxy::bind(configuration, settings).unwrap_or_else(|error| panic!("{error}"));
         let (addresses, forwards) = (proxy.addresses(), proxy.forwards().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
@@ -66,6 +74,11 @@ impl Running {
 
     pub(crate) fn inbound(&self) -> SocketAddr {
         self.addresses.inbound.unwrap()
+    }
+
+    /// A POST on the admin port.
+    pub(crate) fn admin_post(&self, path: &str) -> Answer {
+        call(self.addresses.admin, &format!("POST {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n"))
     }
 
     /// A GET on the admin port.
