@@ -57,7 +57,12 @@ pub(super) fn folder(kind: Kind, at: Timestamp) -> String {
 /// Sorts and writes `frame`; afterwards the file is on disk, but belongs to history only once the manifest names it.
 pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteError> {
     let Place { dir, kind, written_at, number, position, level } = place;
-    let mut frame = frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?;
+    // Spans that were just encoded are in their order already, and there are the most of them.
+    let mut frame = if level == 0 && kind == Kind::Spans {
+        frame.clone()
+    } else {
+        frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?
+    };
     let folder = folder(kind, written_at);
     fs::create_dir_all(dir.join(&folder))?;
     let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");

@@ -64,7 +64,7 @@ impl Rows {
     /// The rows of one kind as a frame, unsorted and perhaps empty.
     pub(super) fn frame(&self, kind: Kind) -> PolarsResult<DataFrame> {
         match kind {
-            Kind::Spans => spans::encode(&self.batches.iter().flat_map(|b| &b.spans).collect::<Vec<_>>()),
+            Kind::Spans => spans::encode(self.batches.iter().map(|b| &b.spans)),
             Kind::Logs => logs::encode(&self.batches.iter().flat_map(|b| &b.logs).collect::<Vec<_>>()),
             Kind::BreakerEvents => {
                 events::encode(&self.batches.iter().flat_map(|b| &b.transitions).collect::<Vec<_>>())
