@@ -19,6 +19,7 @@ pub(super) struct Rows {
     /// By identifier: only the latest state of each is written.
     incidents: BTreeMap<String, Arc<api::Incident>>,
     count: usize,
+    bytes: usize,
 }
 
 impl Rows {
@@ -26,6 +27,7 @@ impl Rows {
     pub(super) fn add_batch(&mut self, batch: Arc<Batch>) {
         let rows = batch.spans.len() + batch.logs.len() + batch.transitions.len();
         self.count += rows;
+        self.bytes += batch.spans.bytes();
         self.batches.push(batch);
     }
 
@@ -44,6 +46,11 @@ impl Rows {
     /// How many rows of all kinds.
     pub(super) const fn len(&self) -> usize {
         self.count
+    }
+
+    /// Bytes that the spans among them hold in memory.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether there is nothing to write and no position to remember.

@@ -45,7 +45,9 @@ impl RawValue<'_> {
 /// Text of at most a little more than `max` bytes; what is no UTF-8 is shown as such.
 pub(super) fn readable(bytes: &[u8], max: usize) -> Cow<'_, str> {
     // Four bytes more, so that a character that lies across the limit is cut and not mangled.
-    String::from_utf8_lossy(bytes.get(..max + 4).unwrap_or(bytes))
+    let bytes = bytes.get(..max + 4).unwrap_or(bytes);
+    // Checking whole words at a time, unlike the lossy conversion, which looks at every character.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// A name, cut.
