@@ -168,6 +168,8 @@ pub enum ShowCommand {
     Trace(TraceArguments),
     /// Log records, newest last.
     Logs(LogsArguments),
+    /// Why there is an edge between two services, or none.
+    Explain(ExplainArguments),
 }
 
 /// How an answer is written.
@@ -239,6 +241,18 @@ pub struct LogsArguments {
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// `tripline explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArguments {
+    /// Who calls, as in shop/web.
+    pub client: String,
+    /// Who is called.
+    pub server: String,
     /// How to write it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
