@@ -8,6 +8,7 @@
 pub mod detect;
 pub mod graph;
 pub mod layout;
+pub mod recording;
 pub mod summary;
 
 pub use graph::{BreakerInfo, Limits, NodeState, Observed, ServiceGraph, Sum};

@@ -52,10 +52,15 @@ const TABLE: &[Row] = &[
         outside: Outside::Only(&["regex-lite", "saphyr", "saphyr-parser", "serde", "thiserror"]),
     },
     Row { name: "tripline-topology", ours: &["tripline-model"], outside: Outside::Only(&["petgraph", "thiserror"]) },
+    Row {
+        name: "tripline-recording",
+        ours: &["tripline-model", "tripline-topology"],
+        outside: Outside::Only(&["serde", "serde_json", "thiserror"]),
+    },
     Row { name: "tripline-breaker", ours: &["tripline-model"], outside: Outside::Only(&["thiserror"]) },
     Row {
         name: "tripline-simulate",
-        ours: &["tripline-model", "tripline-breaker", "tripline-topology"],
+        ours: &["tripline-model", "tripline-breaker", "tripline-topology", "tripline-recording"],
         outside: Outside::AnyBut(&["tokio"]),
     },
     Row {
@@ -75,6 +80,7 @@ const TABLE: &[Row] = &[
             "tripline-otlp",
             "tripline-mesh",
             "tripline-topology",
+            "tripline-recording",
             "tripline-breaker",
             "tripline-api",
             "tripline-collector",
@@ -102,6 +108,7 @@ const TABLE: &[Row] = &[
             "tripline-otlp",
             "tripline-mesh",
             "tripline-topology",
+            "tripline-recording",
             "tripline-breaker",
             "tripline-api",
             "tripline-collector",
