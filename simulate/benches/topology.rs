@@ -1,7 +1,7 @@
 //! `cargo xtask bench topology`: the detector on the scored set, and its speed. One JSON object a line.
 //!
 //! `--seeds A..B` chooses cases, `--quiet-hours N` and `--self-sustaining N` how many of those, `--misses` prints each case that
-//! went wrong to stderr. Without arguments: the first 200 scored seeds, 24 quiet hours, 20 self-sustaining cases.
+//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, 20 self-sustaining cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ struct Arguments {
     quiet_hours: u64,
     self_sustaining: u64,
     misses: bool,
-    speed: bool,
+    tell: Option<u64>,
 }
 
 fn main() {
@@ -30,6 +30,10 @@ fn main() {
         }
     };
     let settings = Settings::default();
+    if let Some(seed) = arguments.tell {
+        tell(seed, settings);
+        return;
+    }
     let outcomes = all(arguments.seeds.clone(), |seed| score::score(&suite::case(seed), settings));
     if arguments.misses {
         tell_misses(&outcomes);
@@ -45,7 +49,7 @@ impl Arguments {
     fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
         let first = suite::SCORED.start;
         let mut arguments =
-            Self { seeds: first..first + 200, quiet_hours: 24, self_sustaining: 20, misses: false, speed: true };
+            Self { seeds: first..first + 200, quiet_hours: 24, self_sustaining: 20, misses: false, tell: None };
         while let Some(argument) = given.next() {
             let mut number = || {
                 let value = given.next().ok_or_else(|| format!("{argument} needs a value"))?;
@@ -63,7 +67,7 @@ impl Arguments {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }
                 "--misses" => arguments.misses = true,
-                "--no-speed" => arguments.speed = false,
+                "--tell" => arguments.tell = Some(number()?.parse().map_err(|_| "not a seed")?),
                 // cargo adds it.
                 "--bench" => {}
                 other => return Err(format!("unknown argument {other}")),
@@ -112,7 +116,7 @@ fn print_figures(outcomes: &[Outcome], seeds: &Range<u64>, window: f64) {
     let opened = sum(|outcome| outcome.opened);
     println!(
         "{}",
-        json!({"bench": "topology", "seeds": format!("{}..{}", seeds.start, seeds.end), "cases": outcomes.len(),
+        json!({"bench": "topology", "seeds": format!("{}..{}", seeds.start, seeds.end), "cases": outcomes.len(), "unfit": outcomes.iter().filter(|outcome| !outcome.fit).count(),
                "faults": faults.len(), "incidents": opened, "false": sum(|o| o.wrong), "splits": sum(|o| o.splits),
                "merges": sum(|o| o.merges)})
     );
@@ -143,8 +147,10 @@ fn print_figures(outcomes: &[Outcome], seeds: &Range<u64>, window: f64) {
     print("blast_radius_precision", mean(&precision));
     print("blast_radius_recall", mean(&recall));
     let wide = faults.iter().filter(|fault| fault.hurt >= 5).filter_map(|fault| fault.seen.as_ref());
-    let per_alert: Vec<f64> = wide.map(|seen| seen.told.0 as f64 / seen.told.1.max(1) as f64).collect();
-    print("notices_per_raw_alert_5_services", mean(&per_alert));
+    let told: Vec<(u64, u64)> = wide.map(|seen| seen.told).collect();
+    let (notices, alerts) = told.iter().fold((0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1));
+    print("notices_per_raw_alert_5_services", share(notices as usize, alerts as usize));
+    print("raw_alerts_per_incident_5_services", mean(&told.iter().map(|told| told.1 as f64).collect::<Vec<_>>()));
     print("notices_per_incident", mean(&seen.iter().map(|seen| seen.told.0 as f64).collect::<Vec<_>>()));
 }
 
@@ -190,6 +196,44 @@ fn print_kinds(outcomes: &[Outcome]) {
             json!({"bench": "topology", "kind": kind, "faults": faults, "detected": detected, "origin_first": first,
                    "origin_in_three": third, "time_to_detect_p50_seconds": quantile(&lags, 0.5).value})
         );
+    }
+}
+
+fn tell(seed: u64, settings: Settings) {
+    let case = suite::case(seed);
+    let told = tripline_simulate::run_with_truth(&case.plan, seed);
+    println!("{} with {:#?}", case.shape, case.plan.faults);
+    for truth in &told.truths {
+        println!("{truth:#?}");
+    }
+    let verdict = tripline_simulate::watch::watch(&told.reported, case.plan.seconds, settings);
+    let second = |at: tripline_model::Timestamp| at.since(tripline_simulate::START).as_secs_f64();
+    for (at, notice, id) in &verdict.notices {
+        println!("{:.1} {notice:?} {id}", second(*at));
+    }
+    for watched in &verdict.incidents {
+        for (when, incident) in [("opened", &watched.opened), ("settled", &watched.settled), ("last", &watched.last)] {
+            println!(
+                "{} {when} at {:.1}, started {:.1}, {:?}",
+                incident.id,
+                second(incident.updated),
+                second(incident.started),
+                incident.level
+            );
+            for candidate in &incident.candidates {
+                let edge = candidate.suspect.edge.as_ref().map(ToString::to_string).unwrap_or_default();
+                println!(
+                    "    {} {} {:.2} {edge}",
+                    candidate.suspect.service,
+                    candidate.kind.as_str(),
+                    candidate.score.get()
+                );
+                candidate.evidence.iter().for_each(|evidence| println!("        {}", evidence.text));
+            }
+            for hop in &incident.path {
+                println!("    {} {} {:.1} {:?}", hop.distance, hop.key, second(hop.at), hop.event);
+            }
+        }
     }
 }
 

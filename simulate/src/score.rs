@@ -45,6 +45,8 @@ pub struct Outcome {
     pub notices: u64,
     /// Events that the simulation went through.
     pub events: u64,
+    /// Whether the mesh is well without its faults; nothing else is scored of one that is not.
+    pub fit: bool,
 }
 
 /// How one fault was seen.
@@ -91,6 +93,21 @@ pub struct Seen {
 #[must_use]
 pub fn score(case: &Case, settings: Settings) -> Outcome {
     let told = run_with_truth(&case.plan, case.seed);
+    if !told.fit {
+        let (seed, shape, events) = (case.seed, case.shape, told.reported.events);
+        return Outcome {
+            seed,
+            shape,
+            faults: Vec::new(),
+            opened: 0,
+            wrong: 0,
+            splits: 0,
+            merges: 0,
+            notices: 0,
+            events,
+            fit: false,
+        };
+    }
     let verdict = watch(&told.reported, case.plan.seconds, settings);
     let truths: Vec<&Truth> = told.truths.iter().filter(|truth| truth.hurt.is_some()).collect();
     let pairs = pairs(&truths, &verdict);
@@ -130,6 +147,7 @@ pub fn score(case: &Case, settings: Settings) -> Outcome {
         splits: splits as u64,
         notices: verdict.notices.len() as u64,
         events: told.reported.events,
+        fit: true,
     }
 }
 

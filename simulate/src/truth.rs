@@ -3,8 +3,9 @@
 //! Both runs draw the same numbers for the same requests, so whatever differs was caused by the fault. Each edge is compared in panes
 //! of five seconds. A pane is *hurt* when at least 5 requests and 1 % of them failed that did not fail in the twin, or when its mean
 //! latency exceeds the twin's by more than 10 %, 5 ms, and three standard deviations of the twin's own panes. An edge is
-//! hurt when two of three panes in a row are; its first hurt pane is the onset, its last the end. These limits are wider than
-//! noise and narrower than the detector's, so a detector can miss hurt edges, which the blast radius' recall then shows.
+//! hurt when two of three panes in a row are, and in a pane in which a breaker on it opened that stayed closed in the twin; its first
+//! hurt pane is the onset, its last the end. These limits are wider than noise and narrower than the detector's, so a
+//! detector can miss hurt edges, which the blast radius' recall then shows.
 //!
 //! With several faults each is run alone against the run with none, so each has a truth of its own. A fault that lasts
 //! from the very start is background: it is part of every run and has no truth.
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tripline_model::{EdgeKey, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
+use tripline_model::{BreakerState, EdgeKey, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
 use crate::mesh::{Reported, START, run};
 use crate::plan::{Fault, FaultKind, Plan};
@@ -56,6 +57,9 @@ pub struct Told {
     pub reported: Reported,
     /// By fault, background left out.
     pub truths: Vec<Truth>,
+    /// Whether the twin without faults was well: no breaker opened, and less than 2 % failed on every edge. A mesh that breaks down by
+    /// itself has no twin to compare with.
+    pub fit: bool,
 }
 
 /// Runs a plan and its twins.
@@ -65,9 +69,10 @@ pub fn run_with_truth(plan: &Plan, seed: u64) -> Told {
     let reported = run(plan, seed);
     let faults: Vec<usize> = (0..plan.faults.len()).filter(|at| !background(*at)).collect();
     if faults.is_empty() {
-        return Told { reported, truths: Vec::new() };
+        return Told { reported, truths: Vec::new(), fit: true };
     }
     let calm = Panes::of(&run(&plan.with_faults(background), seed), plan.seconds);
+    let fit = calm.is_well();
     let truths = faults
         .iter()
         .map(|at| {
@@ -79,7 +84,7 @@ pub fn run_with_truth(plan: &Plan, seed: u64) -> Told {
             truth(&plan.faults[*at], &hurt, &calm)
         })
         .collect();
-    Told { reported, truths }
+    Told { reported, truths, fit }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,6 +104,8 @@ impl Pane {
 /// Panes of each edge as its best reporter has them.
 struct Panes {
     edges: BTreeMap<EdgeKey, Vec<Pane>>,
+    /// Panes in which a breaker on an edge opened.
+    trips: BTreeMap<EdgeKey, BTreeSet<usize>>,
 }
 
 impl Panes {
@@ -124,7 +131,24 @@ impl Panes {
         for ((key, _), panes) in by_reporter {
             edges.entry(key.clone()).or_insert(panes);
         }
-        Self { edges }
+        let mut trips: BTreeMap<EdgeKey, BTreeSet<usize>> = BTreeMap::new();
+        for trip in reported.transitions.iter().filter(|transition| transition.to == BreakerState::Open) {
+            let (client, server) = (trip.client.clone(), trip.server.clone());
+            let key = EdgeKey { client, server, protocol: Protocol::Http };
+            trips.entry(key).or_default().insert((trip.at.since(START).as_secs() / PANE) as usize);
+        }
+        Self { edges, trips }
+    }
+}
+
+impl Panes {
+    fn is_well(&self) -> bool {
+        let failing = |panes: &Vec<Pane>| {
+            let (failed, requests) =
+                panes.iter().fold((0, 0), |sum, pane| (sum.0 + pane.failed, sum.1 + pane.requests));
+            failed * 50 > requests
+        };
+        self.trips.is_empty() && !self.edges.values().any(failing)
     }
 }
 
@@ -134,7 +158,9 @@ fn truth(fault: &Fault, with: &Panes, without: &Panes) -> Truth {
         .iter()
         .filter_map(|(key, panes)| {
             let calm = without.edges.get(key).map_or(&[][..], Vec::as_slice);
-            hurt(panes, calm).map(|span| (key.clone(), span))
+            let opened = |panes: &Panes| panes.trips.get(key).cloned().unwrap_or_default();
+            let trips: BTreeSet<usize> = opened(with).difference(&opened(without)).copied().collect();
+            hurt(panes, calm, &trips).map(|span| (key.clone(), span))
         })
         .collect();
     let at = |seconds: f64| START + Duration::from_secs_f64(seconds);
@@ -173,7 +199,7 @@ fn origin(fault: &Fault) -> (ServiceName, Option<EdgeKey>) {
 }
 
 /// First and last hurt pane of an edge.
-fn hurt(panes: &[Pane], calm: &[Pane]) -> Option<(u64, u64)> {
+fn hurt(panes: &[Pane], calm: &[Pane], trips: &BTreeSet<usize>) -> Option<(u64, u64)> {
     let means: Vec<f64> = calm.iter().filter(|pane| pane.answered >= 5).map(|pane| pane.mean()).collect();
     let count = means.len().max(1) as f64;
     let mean = means.iter().sum::<f64>() / count;
@@ -192,7 +218,9 @@ fn hurt(panes: &[Pane], calm: &[Pane]) -> Option<(u64, u64)> {
         .collect();
     let holds = |at: usize| {
         let here = |at: Option<usize>| at.and_then(|at| worse.get(at)).is_some_and(|worse| *worse);
-        here(Some(at)) && [at.checked_sub(2), at.checked_sub(1), Some(at + 1), Some(at + 2)].into_iter().any(here)
+        trips.contains(&at)
+            || here(Some(at))
+                && [at.checked_sub(2), at.checked_sub(1), Some(at + 1), Some(at + 2)].into_iter().any(here)
     };
     let first = (0..worse.len()).find(|at| holds(*at))?;
     let last = (0..worse.len()).rev().find(|at| holds(*at))?;

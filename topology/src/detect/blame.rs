@@ -13,6 +13,14 @@
 //!
 //! For latency the same, with seconds of added time instead of failed requests, and self time instead of failed calls.
 //!
+//! Time. A caller that gave up waiting is no failed call of the server's: such failures are divided as the added time is, between the server's
+//! own time and that of its calls.
+//!
+//! The way. Of what a call lost, the part that the server's sidecar neither failed nor was slow about while it lived and answered others
+//! belongs to the edge: packets lost, or a client that waits too short a time. Of what a call took longer, the gap that the
+//! client waited beyond the server's own time does. A breaker that opened although hardly more than the normal share of what
+//! reached the server failed is the edge's own fault, too.
+//!
 //! Edge cases. A call that a breaker shed counts on the edge, for whoever made the breaker open, never as an answer of the server: the server's mix
 //! comes from what did reach it, earlier in the incident; if nothing ever failed there, the edge itself is the suspect. A
 //! server that answers its other clients well, and whose sidecar does not see the lost requests, is cleared: the edge is the
@@ -20,7 +28,7 @@
 //!
 //! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -47,6 +55,8 @@ pub enum SuspectKind {
     Latency,
     /// The way to it.
     Network,
+    /// More requests than normal, its own idea.
+    Demand,
 }
 
 impl SuspectKind {
@@ -57,6 +67,7 @@ impl SuspectKind {
             Self::Errors => "errors",
             Self::Latency => "latency",
             Self::Network => "network",
+            Self::Demand => "demand",
         }
     }
 }
@@ -80,6 +91,12 @@ pub(super) struct Flow {
     pub(super) answered: f64,
     /// Seconds of latency above normal, over all requests.
     pub(super) slower: f64,
+    /// Those of them that the server's sidecar did not see.
+    pub(super) gap: f64,
+    /// Failed ones of `reached` that are the way's, not the server's.
+    pub(super) lost: f64,
+    /// Whether a breaker rejects although what reaches the server is as well as ever.
+    pub(super) eager: bool,
     /// Whether the server ever answered on this edge as it should.
     pub(super) was_healthy: bool,
 }
@@ -97,6 +114,22 @@ pub(super) struct Shares {
     pub(super) scores: Vec<(Suspect, f64)>,
     /// What was shared out: failed requests or seconds at the targets.
     pub(super) total: f64,
+}
+
+impl Shares {
+    /// What is left when the shares of others' suspects are taken away.
+    pub(super) fn without(mut self, foreign: &BTreeSet<Suspect>) -> Self {
+        if foreign.is_empty() {
+            return self;
+        }
+        self.scores.retain(|(suspect, _)| !foreign.contains(suspect));
+        let left: f64 = self.scores.iter().map(|(_, score)| score).sum();
+        if left > NEGLIGIBLE {
+            self.scores.iter_mut().for_each(|(_, score)| *score /= left);
+        }
+        self.total *= left.min(1.0);
+        self
+    }
 }
 
 type Mix = BTreeMap<Suspect, f64>;
@@ -117,22 +150,38 @@ impl Flows {
 
     /// Failed requests of `service` that started there.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
+        self.own_and_waited(service).0
+    }
+
+    /// Those, and those of which a caller gave up while the service waited for its own calls.
+    fn own_and_waited(&self, service: &ServiceName) -> (f64, f64) {
         let reached = self.reached(service);
-        let (mut origin, mut propagated, mut answered) = (0.0, 0.0, 0.0);
+        let (mut origin, mut propagated, mut answered, mut lost) = (0.0, 0.0, 0.0, 0.0);
         for (_, flow) in self.calling(service) {
             origin += flow.origin;
             propagated += flow.propagated;
             answered += flow.answered;
+            lost += flow.lost;
         }
-        let unknown = (answered - origin - propagated).max(0.0) + (reached - answered).max(0.0);
+        let reached = (reached - lost).max(0.0);
+        let unanswered = (reached - answered).max(0.0);
+        let unknown = (answered - origin - propagated).max(0.0) + unanswered;
         let calls: f64 =
             self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
-        (origin + (unknown - (calls - propagated).max(0.0)).max(0.0)).min(reached)
+        let unexplained = (unknown - (calls - propagated).max(0.0)).max(0.0);
+        let waiting: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
+        let own_time = self.self_time.get(service).copied().unwrap_or(0.0);
+        let waited =
+            if waiting > NEGLIGIBLE { unexplained.min(unanswered) * waiting / (waiting + own_time) } else { 0.0 };
+        ((origin + unexplained - waited).min(reached), waited.min(reached))
     }
 
-    /// Whether lost requests on `key` are the way's fault: the server's sidecar is alive and never saw them, or all it
-    /// did see went well while others are answered as ever.
+    /// Whether all failures on `key` are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
+    /// all it did see went well while others are answered as ever.
     fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
+        if flow.eager {
+            return true;
+        }
         let unseen = flow.seen.is_some_and(|seen| seen < 0.5 * (flow.requests - (flow.failed - flow.reached)));
         let others_well = self.calling(&key.server).any(|(other, flow)| {
             other.client != key.client && flow.requests > 0.0 && flow.reached < 0.05 * flow.requests
@@ -152,15 +201,24 @@ impl Flows {
     /// Shares out the failures of `targets`.
     pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
         self.share(targets, |service| {
-            let own = self.own_failures(service);
-            let rest = (self.reached(service) - own).max(0.0);
+            let (own, waited) = self.own_and_waited(service);
+            let rest = (self.reached(service) - own - waited).max(0.0);
             let failed: Vec<(&EdgeKey, &Flow)> =
                 self.called_by(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
             let total: f64 = failed.iter().map(|(_, flow)| flow.failed).sum();
-            let calls = failed
-                .into_iter()
-                .map(|(key, flow)| (key.clone(), rest * flow.failed / total, self.blames_edge(key, flow)))
-                .collect();
+            let mut calls = Vec::with_capacity(failed.len());
+            for (key, flow) in failed {
+                let weight = rest * flow.failed / total;
+                let way = if self.blames_edge(key, flow) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
+                calls.push((key.clone(), weight * way.min(1.0), true));
+                calls.push((key.clone(), weight * (1.0 - way.min(1.0)), false));
+            }
+            let slow: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
+            for (key, flow) in self.called_by(service).filter(|(_, flow)| waited > 0.0 && flow.slower > NEGLIGIBLE) {
+                let (weight, gap) = (waited * flow.slower / slow, flow.gap.min(flow.slower) / flow.slower);
+                calls.push((key.clone(), weight * gap, true));
+                calls.push((key.clone(), weight * (1.0 - gap), false));
+            }
             // Whatever no call explains stays with the service.
             Parts { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
         })
@@ -172,7 +230,10 @@ impl Flows {
             let calls: Vec<(EdgeKey, f64, bool)> = self
                 .called_by(service)
                 .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
-                .map(|(key, flow)| (key.clone(), flow.slower, false))
+                .flat_map(|(key, flow)| {
+                    let gap = flow.gap.min(flow.slower);
+                    [(key.clone(), gap, true), (key.clone(), flow.slower - gap, false)]
+                })
                 .collect();
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
             let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
@@ -216,7 +277,10 @@ fn mixes<'a>(services: &[&'a ServiceName], parts: &BTreeMap<&'a ServiceName, Par
         graph.add_node(());
     });
     for (service, parts) in parts {
-        for (key, _, _) in &parts.calls {
+        for (key, weight, _) in &parts.calls {
+            if *weight <= NEGLIGIBLE {
+                continue;
+            }
             if let (Some(from), Some(to)) = (index.get(service), index.get(&key.server)) {
                 graph.add_edge(*from, *to, ());
             }
