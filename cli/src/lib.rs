@@ -10,12 +10,14 @@ mod client;
 mod collector;
 mod demo;
 mod demo_service;
+mod detect;
 mod exit;
 mod graph;
 mod logging;
 mod mesh;
 mod show;
 mod signals;
+mod simulate;
 mod style;
 mod table;
 
@@ -49,6 +51,8 @@ fn run(arguments: Arguments) -> Outcome {
             Command::Collector(collector) => collector::run(collector, &log).await,
             Command::DemoService(service) => demo_service::run(service).await,
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
+            Command::Detect(arguments) => detect::run(&arguments),
+            Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Graph(graph) => graph::run(graph, &api).await,
             Command::Show(show) => show::run(show, &api).await,
         }

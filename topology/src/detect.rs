@@ -193,8 +193,8 @@ impl Detector {
         let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
         self.incidents.iter_mut().for_each(Tracked::clear_degraded);
-        let bridged = self.bridged(graph, degraded, now);
-        for component in components(graph, bridged) {
+        let (degraded, bridges) = self.bridged(graph, degraded, now);
+        for component in components(graph, &degraded, &bridges) {
             for part in self.split(graph, component, now) {
                 self.assign(part, now);
             }
@@ -265,15 +265,22 @@ impl Detector {
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
     /// and before any count has come in. Where the server of one that tripped reaches the client of another over at most
-    /// [`SILENT_HOPS`] calls, those calls belong to the story.
-    fn bridged(&self, graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>, now: Timestamp) -> BTreeSet<EdgeKey> {
+    /// [`SILENT_HOPS`] calls, the two belong together; a single call between them belongs to the story. Answers what is degraded so, and
+    /// the longer bridges.
+    fn bridged(
+        &self,
+        graph: &ServiceGraph,
+        degraded: BTreeSet<EdgeKey>,
+        now: Timestamp,
+    ) -> (BTreeSet<EdgeKey>, BTreeSet<EdgeKey>) {
         let since = now - self.settings.window * 2;
         let recent = self.trips.iter().rev().take_while(|trip| trip.at >= since).take(MAX_BRIDGED);
         let tripped: BTreeSet<&EdgeKey> = recent.map(|trip| &trip.key).collect();
         let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
         let mut bridged = degraded;
+        let mut bridges = BTreeSet::new();
         if tripped.len() < 2 {
-            return bridged;
+            return (bridged, bridges);
         }
         let mut calls: BTreeMap<_, Vec<&EdgeKey>> = BTreeMap::new();
         for (key, _) in graph.edges() {
@@ -289,14 +296,15 @@ impl Detector {
                     let mut further = way.clone();
                     further.push(key);
                     if clients.contains(&key.server) {
-                        bridged.extend(further.into_iter().cloned());
+                        let whole = if further.len() == 1 { &mut bridged } else { &mut bridges };
+                        whole.extend(further.into_iter().cloned());
                     } else if further.len() < SILENT_HOPS && seen.insert(&key.server) {
                         ways.push_back(further);
                     }
                 }
             }
         }
-        bridged
+        (bridged, bridges)
     }
 
     /// The independent faults in a component.
@@ -352,13 +360,17 @@ impl Detector {
     }
 }
 
-/// Groups degraded edges that share a service. Callers from outside do not join what they call: one user would tie
-/// unrelated entry points together.
-fn components(graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>) -> Vec<BTreeSet<EdgeKey>> {
+/// Groups degraded edges that share a service, or that bridges join. Callers from outside do not join what they call: one user would
+/// tie unrelated entry points together.
+fn components(
+    graph: &ServiceGraph,
+    degraded: &BTreeSet<EdgeKey>,
+    bridges: &BTreeSet<EdgeKey>,
+) -> Vec<BTreeSet<EdgeKey>> {
     use petgraph::unionfind::UnionFind;
     use tripline_model::NodeKind;
 
-    let keys: Vec<EdgeKey> = degraded.into_iter().collect();
+    let keys: Vec<&EdgeKey> = degraded.union(bridges).collect();
     let mut joined = UnionFind::<usize>::new(keys.len());
     let mut first_at = BTreeMap::new();
     for (at, key) in keys.iter().enumerate() {
@@ -372,7 +384,9 @@ fn components(graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>) -> Vec<BTreeSet
     }
     let mut groups: BTreeMap<usize, BTreeSet<EdgeKey>> = BTreeMap::new();
     for (at, key) in keys.into_iter().enumerate() {
-        groups.entry(joined.find(at)).or_default().insert(key);
+        if degraded.contains(key) {
+            groups.entry(joined.find(at)).or_default().insert(key.clone());
+        }
     }
     groups.into_values().collect()
 }

@@ -9,6 +9,7 @@ pub mod detect;
 pub mod graph;
 pub mod layout;
 pub mod recording;
+pub mod replay;
 pub mod summary;
 
 pub use graph::{BreakerInfo, Limits, NodeState, Observed, ServiceGraph, Sum};

@@ -37,6 +37,9 @@ use tripline_model::{EdgeKey, ServiceName};
 /// Below this much excess (requests, or seconds) there is nothing to share out.
 const NEGLIGIBLE: f64 = 1e-9;
 
+/// Seconds that a caller waits at least before it gives up.
+const PATIENCE: f64 = 0.1;
+
 /// Who may have been first: a service, or the way between two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Suspect {
@@ -171,8 +174,9 @@ impl Flows {
         let unexplained = (unknown - (calls - propagated).max(0.0)).max(0.0);
         let waiting: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
         let own_time = self.self_time.get(service).copied().unwrap_or(0.0);
-        let waited =
-            if waiting > NEGLIGIBLE { unexplained.min(unanswered) * waiting / (waiting + own_time) } else { 0.0 };
+        // Nobody gives up after no time: what was refused at once did not wait.
+        let given_up = unexplained.min(unanswered).min(waiting / PATIENCE);
+        let waited = if waiting > NEGLIGIBLE { given_up * waiting / (waiting + own_time) } else { 0.0 };
         ((origin + unexplained - waited).min(reached), waited.min(reached))
     }
 
@@ -200,7 +204,11 @@ impl Flows {
 
     /// Shares out the failures of `targets`.
     pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
-        self.share(targets, |service| {
+        let way = |key: &EdgeKey, flow: &Flow| {
+            let share = if self.blames_edge(key, flow) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
+            (flow.failed, share.min(1.0))
+        };
+        self.share(targets, way, |service| {
             let (own, waited) = self.own_and_waited(service);
             let rest = (self.reached(service) - own - waited).max(0.0);
             let failed: Vec<(&EdgeKey, &Flow)> =
@@ -209,9 +217,9 @@ impl Flows {
             let mut calls = Vec::with_capacity(failed.len());
             for (key, flow) in failed {
                 let weight = rest * flow.failed / total;
-                let way = if self.blames_edge(key, flow) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
-                calls.push((key.clone(), weight * way.min(1.0), true));
-                calls.push((key.clone(), weight * (1.0 - way.min(1.0)), false));
+                let (_, way) = way(key, flow);
+                calls.push((key.clone(), weight * way, true));
+                calls.push((key.clone(), weight * (1.0 - way), false));
             }
             let slow: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
             for (key, flow) in self.called_by(service).filter(|(_, flow)| waited > 0.0 && flow.slower > NEGLIGIBLE) {
@@ -226,7 +234,8 @@ impl Flows {
 
     /// Shares out the added latency of `targets`.
     pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
-        self.share(targets, |service| {
+        let way = |_: &EdgeKey, flow: &Flow| (flow.slower, flow.gap.min(flow.slower) / flow.slower.max(NEGLIGIBLE));
+        self.share(targets, way, |service| {
             let calls: Vec<(EdgeKey, f64, bool)> = self
                 .called_by(service)
                 .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
@@ -242,7 +251,14 @@ impl Flows {
         })
     }
 
-    fn share(&self, targets: &[ServiceName], parts: impl Fn(&ServiceName) -> Parts) -> Shares {
+    /// Shares out what `parts` says of each service. `way` says how much came in over an edge, and what share of it the way itself is to
+    /// blame for.
+    fn share(
+        &self,
+        targets: &[ServiceName],
+        way: impl Fn(&EdgeKey, &Flow) -> (f64, f64),
+        parts: impl Fn(&ServiceName) -> Parts,
+    ) -> Shares {
         let mut services: Vec<&ServiceName> = self.edges.keys().flat_map(|key| [&key.client, &key.server]).collect();
         services.sort_unstable();
         services.dedup();
@@ -252,10 +268,23 @@ impl Flows {
         let mut total = 0.0;
         for target in targets {
             let Some(parts) = parts.get(target) else { continue };
-            let excess = parts.own + parts.calls.iter().map(|(_, weight, _)| weight).sum::<f64>();
+            let into: Vec<(&EdgeKey, f64, f64)> = self
+                .calling(target)
+                .map(|(key, flow)| (key, way(key, flow)))
+                .map(|(key, (w, s))| (key, w, s))
+                .collect();
+            let came: f64 = into.iter().map(|(_, weight, _)| weight).sum();
+            let inside = parts.own + parts.calls.iter().map(|(_, weight, _)| weight).sum::<f64>();
+            let excess = if inside > NEGLIGIBLE { inside } else { came };
             total += excess;
+            let mut within = 1.0;
+            for (key, weight, share) in into.into_iter().filter(|(_, weight, share)| weight * share > NEGLIGIBLE) {
+                let suspect = Suspect { service: key.server.clone(), edge: Some(key.clone()) };
+                *shares.entry(suspect).or_default() += excess * weight / came * share;
+                within -= weight / came * share;
+            }
             for (suspect, share) in mixes.get(target).into_iter().flatten() {
-                *shares.entry(suspect.clone()).or_default() += excess * share;
+                *shares.entry(suspect.clone()).or_default() += excess * within.max(0.0) * share;
             }
         }
         let mut scores: Vec<(Suspect, f64)> = shares

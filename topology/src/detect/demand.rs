@@ -1,6 +1,7 @@
 //! Who asks for more than before? Errors and latency blame the server, demand blames the client.
 //!
-//! The requests of the seconds around the onset are compared with those of the minute before. Where a service gets at least 30 % more
+//! The requests since the onset, a minute of them at most, are compared with those of the minute before. (Requests are counted when they end:
+//! a few seconds would take the burst after a stall for demand.) Where a service gets at least 30 % more
 //! (and by a Poisson z above 4), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
 //! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
 //! repeats what failed is part of the harm, not where it began. Callers from outside are where the question ends.
@@ -21,8 +22,10 @@ const Z: f64 = 4.0;
 /// With what the seconds around the onset are compared: so many seconds, of which at least so many must have been seen.
 const BEFORE: u64 = 60;
 const SEEN: u64 = 20;
-/// Seconds of an onset: from so long before it, for so long; and once more a window later, for what fills up slowly.
-const ONSETS: [(u64, u64); 2] = [(3, 7), (0, 10)];
+/// An onset is dated to a window or a second; demand grew shortly before.
+const SHORTLY: Duration = Duration::from_secs(3);
+/// For so long after the onset demand is measured.
+const AFTER: Duration = Duration::from_secs(60);
 /// Calls that the question is passed on over at most.
 const DEEPEST: usize = 16;
 
@@ -37,19 +40,20 @@ pub(super) struct Demand {
 
 /// The demand that may be behind a root now.
 pub(super) fn behind(view: &View<'_>, root: &Suspect, now: Timestamp) -> Option<ServiceName> {
-    root.edge.is_none().then(|| of(view, &root.service, now - view.settings.window * 2))?.map(|demand| demand.client)
+    let onset = now - view.settings.window * 2;
+    root.edge.is_none().then(|| of(view, &root.service, (onset, now)))?.map(|demand| demand.client)
 }
 
 /// Whose demand on `service` grew at `onset`.
-pub(super) fn of(view: &View<'_>, service: &ServiceName, onset: Timestamp) -> Option<Demand> {
-    ONSETS.into_iter().find_map(|(before, length)| {
-        let from = onset - Duration::from_secs(before);
-        let span = (from, from + Duration::from_secs(length));
-        let mut seen = BTreeSet::new();
-        let growth = growth(view, service, span)?;
-        let client = client(view, service, span, &mut seen)?;
-        Some(Demand { client, growth })
-    })
+pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestamp, Timestamp)) -> Option<Demand> {
+    // The second that goes on is not whole.
+    let span = (onset - SHORTLY, now.min(onset + AFTER).window_start(Duration::from_secs(1)));
+    if span.1 <= span.0 {
+        return None;
+    }
+    let growth = growth(view, service, span)?;
+    let client = client(view, service, span, &mut BTreeSet::new())?;
+    Some(Demand { client, growth })
 }
 
 /// The demand behind harm that begins at `service`: there, or where a breaker let through no more than before, at the users' door.
@@ -57,7 +61,7 @@ pub(super) fn behind_harm(
     view: &View<'_>,
     service: &ServiceName,
     doors: &[ServiceName],
-    onset: Timestamp,
+    onset: (Timestamp, Timestamp),
 ) -> Option<Demand> {
     let at_door = || {
         let outside = |demand: &Demand| matches!(view.graph.kind(&demand.client), NodeKind::User | NodeKind::External);

@@ -478,12 +478,12 @@ impl Tracked {
         incident.level = incident.level.max(level);
     }
 
-    /// In the first minute: whether demand grew where the first candidate is, at the onset.
+    /// In the first minute: whether demand grew where the first candidate is, since the onset.
     fn look_for_demand(&mut self, view: &View<'_>, fresh: &[Candidate], doors: &[ServiceName], now: Timestamp) {
         let young = now.since(self.incident.detected) <= view.settings.spreading_for;
         let Some(first) = fresh.first().filter(|first| first.suspect.edge.is_none()) else { return };
-        if self.demand.is_none() && young {
-            self.demand = demand::behind_harm(view, &first.suspect.service, doors, self.incident.started);
+        if young {
+            self.demand = demand::behind_harm(view, &first.suspect.service, doors, (self.incident.started, now));
         }
     }
 

@@ -266,14 +266,16 @@ fn flow(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), (since, to): (Tim
     let eager = insignificant && tripped_by_chance(view, key, since, share);
     let reached = if c.failed == 0 || eager { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
     let own = server.counts;
+    // Of what the server failed, what is beyond its normal share.
+    let unusual = (1.0 - share * own.requests as f64 / own.failed.max(1) as f64).max(0.0);
     let flow = Flow {
         requests: asked as f64,
         failed,
         reached,
         seen: (own.requests > 0).then_some(own.requests as f64),
-        origin: own.origin_failures as f64,
-        propagated: own.propagated_failures as f64,
-        answered: own.failed as f64,
+        origin: own.origin_failures as f64 * unusual,
+        propagated: own.propagated_failures as f64 * unusual,
+        answered: own.failed as f64 * unusual,
         slower: slower * best.latency.count() as f64,
         gap: gap * best.latency.count() as f64,
         lost: 0.0,
