@@ -67,6 +67,8 @@ pub enum Command {
     /// Check mesh documents, or send them to the collector.
     #[command(subcommand)]
     Mesh(MeshCommand),
+    /// Find the suspected origin of an incident in recorded windows.
+    Localise(LocaliseArguments),
     /// Say what the detector would have told of recorded windows.
     Detect(DetectArguments),
     /// Simulate a mesh with faults and record what its sidecars would report.
@@ -293,6 +295,53 @@ pub struct MeshArguments {
     pub output: Output,
 }
 
+/// `tripline localise`.
+#[derive(Debug, Args)]
+#[command(after_help = LOCALISE_EXAMPLE)]
+pub struct LocaliseArguments {
+    /// Recorded windows that hold the incident, as JSON lines.
+    #[arg(value_name = "WINDOWS")]
+    pub windows: PathBuf,
+    /// Recorded windows of normal times [default: those of WINDOWS that end before the incident].
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Start of the incident, in Unix seconds or RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// End of the incident, in Unix seconds or RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// The entry point that is hurt [default: every service that no other one calls].
+    #[arg(long, value_name = "SERVICE")]
+    pub entry: Option<String>,
+    /// What of it to explain [default: what is more out of the ordinary].
+    #[arg(long, value_name = "SIGNAL")]
+    pub signal: Option<LocaliseSignal>,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+const LOCALISE_EXAMPLE: &str = "\
+Example:
+  tripline localise incident.jsonl --baseline normal.jsonl --from 1700000000 --to 1700000120 --entry web
+
+One window a line, as counts of a service or of an edge; what is unknown is left out:
+  {\"graph\":[[\"web\",\"db\"]]}
+  {\"at\":1700000000,\"seconds\":5,\"service\":\"db\",\"requests\":90,\"failures\":1,\"latency_ms\":4.2,\"self_ms\":4.2}
+  {\"at\":1700000000,\"seconds\":5,\"client\":\"web\",\"server\":\"db\",\"requests\":90,\"client_latency_ms\":5.0,\"server_latency_ms\":4.2}
+
+Lines that cannot be true are skipped and counted on stderr. docs/cascades.md tells how the score is computed.";
+
+/// Which trouble of the entry points is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LocaliseSignal {
+    /// They answer slowly.
+    Latency,
+    /// They fail.
+    Failures,
+}
+
 /// `tripline detect`.
 #[derive(Debug, Args)]
 #[command(after_help = DETECT_EXAMPLE)]
@@ -419,6 +468,8 @@ mod tests {
             ("tripline mesh check", "<PATH>"),
             ("tripline detect", "<WINDOWS>"),
             ("tripline simulate plan.json", "--out <DIR>"),
+            ("tripline localise w.jsonl --from 1", "--to <TIME>"),
+            ("tripline localise w.jsonl --from 1 --to 2 --signal noise", "possible values: latency, failures"),
         ];
         for (line, told) in table {
             let error = parse(line).expect_err(line);

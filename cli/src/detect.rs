@@ -44,7 +44,8 @@ fn read(path: &Path) -> anyhow::Result<Recording> {
 
 /// What would have been told, a line each.
 fn table(replayed: &Replayed) -> Table {
-    let columns = [Left("TIME"), Left("NOTICE"), Left("LEVEL"), Left("SUSPECTED ORIGIN"), Right("SERVICES"), Left("INCIDENT")];
+    let columns =
+        [Left("TIME"), Left("NOTICE"), Left("LEVEL"), Left("SUSPECTED ORIGIN"), Right("SERVICES"), Left("INCIDENT")];
     let mut table = Table::new(columns, "nothing would have been told");
     for (at, notice, incident) in &replayed.notices {
         table.row([
@@ -114,9 +115,10 @@ fn incident(incident: &Incident) -> Value {
 }
 
 fn candidate(candidate: &Candidate) -> Value {
-    let evidence = candidate.evidence.iter().map(|evidence| {
-        json!({ "kind": evidence.kind.as_str(), "text": evidence.text, "value": evidence.value })
-    });
+    let evidence = candidate
+        .evidence
+        .iter()
+        .map(|evidence| json!({ "kind": evidence.kind.as_str(), "text": evidence.text, "value": evidence.value }));
     json!({
         "service": candidate.suspect.service.to_string(),
         "edge": candidate.suspect.edge.as_ref().map(ToString::to_string),

@@ -1,8 +1,8 @@
 //! The command line of Tripline: the collector, the demo, and the look-ups over the collector's HTTP API.
 //!
 //! [`args`] is the whole grammar. `show` holds the look-ups, each a table or JSON; `graph` draws; `mesh` checks and
-//! sends mesh documents; `collector` and `demo` run until they are told to end. Answers go to stdout, everything else
-//! to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own), 64 invalid configuration.
+//! sends mesh documents; `localise` judges recorded windows; `collector` and `demo` run until they are told to end. Answers
+//! go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own), 64 invalid configuration.
 
 pub mod args;
 mod assets;
@@ -13,6 +13,7 @@ mod demo_service;
 mod detect;
 mod exit;
 mod graph;
+mod localise;
 mod logging;
 mod mesh;
 mod show;
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> Outcome {
             Command::Collector(collector) => collector::run(collector, &log).await,
             Command::DemoService(service) => demo_service::run(service).await,
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
+            Command::Localise(arguments) => localise::run(&arguments),
             Command::Detect(arguments) => detect::run(&arguments),
             Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Graph(graph) => graph::run(graph, &api).await,

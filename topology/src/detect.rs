@@ -33,6 +33,7 @@ use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
 use crate::ServiceGraph;
 use blame::Flows;
 use degraded::{EdgeWatch, ServiceWatches};
+pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Tracked, View};
 use roots::Part;
 

@@ -97,7 +97,8 @@ impl Replay {
         mut see: impl FnMut(Timestamp, Evaluation),
     ) {
         let second = Duration::from_secs(1);
-        let starts = windows.iter().map(|window| window.start).chain(transitions.iter().map(|transition| transition.at));
+        let starts =
+            windows.iter().map(|window| window.start).chain(transitions.iter().map(|transition| transition.at));
         let ends = windows.iter().map(|window| window.start + window.length);
         let Some(first) = starts.min() else { return };
         let last = ends.chain(transitions.iter().map(|transition| transition.at)).max().unwrap_or(first);

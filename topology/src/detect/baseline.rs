@@ -1,13 +1,11 @@
 //! What is normal: a robust level over the last hour, and a long-run share of failures.
 
+use crate::robust::{SPREAD_FLOOR, median_and_mad};
+
 /// Samples kept of a level.
 const SAMPLES: usize = 60;
-/// Samples before a level is believed: three windows.
-const ENOUGH: usize = 3;
 /// At most this many windows between two samples: 60 samples then reach back an hour.
 const MAX_STRIDE: u32 = 12;
-/// A spread below this share of the median is taken for this share: a run of equal samples is no proof of constancy.
-const SPREAD_FLOOR: f64 = 0.1;
 
 /// A level as median and median absolute deviation over up to an hour.
 ///
@@ -47,19 +45,8 @@ impl Level {
 
     /// Median and MAD (with its floor); none before there are enough samples.
     pub(super) fn median_and_mad(&self) -> Option<(f64, f64)> {
-        if self.samples.len() < ENOUGH {
-            return None;
-        }
-        let mut sorted: Vec<f64> = self.samples.iter().map(|sample| f64::from(*sample)).collect();
-        let median = middle(&mut sorted);
-        let mut distances: Vec<f64> = sorted.iter().map(|sample| (sample - median).abs()).collect();
-        Some((median, middle(&mut distances).max(SPREAD_FLOOR * median)))
+        median_and_mad(self.samples.iter().map(|sample| f64::from(*sample)).collect(), SPREAD_FLOOR)
     }
-}
-
-fn middle(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Long-run share of failures, older windows counting less and less.

@@ -30,12 +30,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
 use tripline_model::{EdgeKey, ServiceName};
 
-/// Below this much excess (requests, or seconds) there is nothing to share out.
-const NEGLIGIBLE: f64 = 1e-9;
+use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
 
 /// Seconds that a caller waits at least before it gives up.
 const PATIENCE: f64 = 0.1;
@@ -135,11 +132,8 @@ impl Shares {
     }
 }
 
-type Mix = BTreeMap<Suspect, f64>;
-
 /// Where one service's excess comes from, before cycles and shares are worked out.
-#[derive(Default)]
-struct Parts {
+struct Blamed {
     own: f64,
     /// Calls with their weight, and whether the edge itself is to blame rather than its server.
     calls: Vec<(EdgeKey, f64, bool)>,
@@ -228,7 +222,7 @@ impl Flows {
                 calls.push((key.clone(), weight * (1.0 - gap), false));
             }
             // Whatever no call explains stays with the service.
-            Parts { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
+            Blamed { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
         })
     }
 
@@ -247,7 +241,7 @@ impl Flows {
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
             let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
             let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
-            Parts { own, calls }
+            Blamed { own, calls }
         })
     }
 
@@ -257,33 +251,38 @@ impl Flows {
         &self,
         targets: &[ServiceName],
         way: impl Fn(&EdgeKey, &Flow) -> (f64, f64),
-        parts: impl Fn(&ServiceName) -> Parts,
+        parts: impl Fn(&ServiceName) -> Blamed,
     ) -> Shares {
         let mut services: Vec<&ServiceName> = self.edges.keys().flat_map(|key| [&key.client, &key.server]).collect();
         services.sort_unstable();
         services.dedup();
-        let parts: BTreeMap<&ServiceName, Parts> = services.iter().map(|service| (*service, parts(service))).collect();
-        let mixes = mixes(&services, &parts);
-        let mut shares: Mix = Mix::new();
+        let parts: Vec<Parts<Suspect>> =
+            services.iter().map(|service| parts(service).into_parts(service, &services)).collect();
+        // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
+        let mixes = mixes(&parts, |members| {
+            let share = 1.0 / members.len().max(1) as f64;
+            let suspect = |at: &usize| services.get(*at).map(|service| (Suspect::service(service), share));
+            members.iter().filter_map(suspect).collect()
+        });
+        let mut shares: Mix<Suspect> = Mix::new();
         let mut total = 0.0;
         for target in targets {
-            let Some(parts) = parts.get(target) else { continue };
-            let into: Vec<(&EdgeKey, f64, f64)> = self
-                .calling(target)
-                .map(|(key, flow)| (key, way(key, flow)))
-                .map(|(key, (w, s))| (key, w, s))
-                .collect();
-            let came: f64 = into.iter().map(|(_, weight, _)| weight).sum();
-            let inside = parts.own + parts.calls.iter().map(|(_, weight, _)| weight).sum::<f64>();
+            let Ok(at) = services.binary_search(&target) else { continue };
+            let (Some(parts), Some(mix)) = (parts.get(at), mixes.get(at)) else { continue };
+            let into: Vec<(&EdgeKey, (f64, f64))> =
+                self.calling(target).map(|(key, flow)| (key, way(key, flow))).collect();
+            let came: f64 = into.iter().map(|(_, (weight, _))| weight).sum();
+            let own: f64 = parts.own.iter().map(|(_, amount)| amount).sum();
+            let inside = own + parts.calls.iter().map(|(_, amount)| amount).sum::<f64>();
             let excess = if inside > NEGLIGIBLE { inside } else { came };
             total += excess;
             let mut within = 1.0;
-            for (key, weight, share) in into.into_iter().filter(|(_, weight, share)| weight * share > NEGLIGIBLE) {
+            for (key, (weight, share)) in into.into_iter().filter(|(_, (weight, share))| weight * share > NEGLIGIBLE) {
                 let suspect = Suspect { service: key.server.clone(), edge: Some(key.clone()) };
                 *shares.entry(suspect).or_default() += excess * weight / came * share;
                 within -= weight / came * share;
             }
-            for (suspect, share) in mixes.get(target).into_iter().flatten() {
+            for (suspect, share) in mix {
                 *shares.entry(suspect.clone()).or_default() += excess * within.max(0.0) * share;
             }
         }
@@ -297,60 +296,24 @@ impl Flows {
     }
 }
 
-/// The mix of every service, callee first; services of one cycle share one mix.
-fn mixes<'a>(services: &[&'a ServiceName], parts: &BTreeMap<&'a ServiceName, Parts>) -> BTreeMap<&'a ServiceName, Mix> {
-    let index: BTreeMap<&ServiceName, NodeIndex> =
-        services.iter().enumerate().map(|(at, service)| (*service, NodeIndex::new(at))).collect();
-    let mut graph: DiGraph<(), ()> = DiGraph::new();
-    services.iter().for_each(|_| {
-        graph.add_node(());
-    });
-    for (service, parts) in parts {
-        for (key, weight, _) in &parts.calls {
-            if *weight <= NEGLIGIBLE {
-                continue;
-            }
-            if let (Some(from), Some(to)) = (index.get(service), index.get(&key.server)) {
-                graph.add_edge(*from, *to, ());
-            }
-        }
+impl Suspect {
+    fn service(service: &ServiceName) -> Self {
+        Self { service: service.clone(), edge: None }
     }
-    let mut mixes: BTreeMap<&ServiceName, Mix> = BTreeMap::new();
-    // tarjan_scc answers components in reverse topological order: the called before their callers.
-    for component in tarjan_scc(&graph) {
-        let members: Vec<&ServiceName> = component.iter().filter_map(|at| services.get(at.index()).copied()).collect();
-        let mut mix = Mix::new();
-        for parts in members.iter().filter_map(|member| parts.get(member).map(|parts| (*member, parts))) {
-            let (member, parts) = parts;
-            add(&mut mix, Suspect { service: member.clone(), edge: None }, parts.own);
-            for (key, weight, edge_to_blame) in &parts.calls {
-                if *edge_to_blame {
-                    add(&mut mix, Suspect { service: key.server.clone(), edge: Some(key.clone()) }, *weight);
-                } else if !members.contains(&&key.server) {
-                    for (suspect, share) in mixes.get(&key.server).into_iter().flatten() {
-                        add(&mut mix, suspect.clone(), weight * share);
-                    }
-                }
-            }
-        }
-        let total: f64 = mix.values().sum();
-        if total > NEGLIGIBLE {
-            mix.values_mut().for_each(|share| *share /= total);
-        } else {
-            // Nothing failed here that anyone saw: a cycle of calls without an own part, or a service that is well.
-            let share = 1.0 / members.len().max(1) as f64;
-            mix = members.iter().map(|member| (Suspect { service: (*member).clone(), edge: None }, share)).collect();
-        }
-        for member in members {
-            mixes.insert(member, mix.clone());
-        }
-    }
-    mixes
 }
 
-fn add(mix: &mut Mix, suspect: Suspect, part: f64) {
-    if part > 0.0 {
-        *mix.entry(suspect).or_default() += part;
+impl Blamed {
+    /// With indices into `services`, which are sorted, instead of names.
+    fn into_parts(self, service: &ServiceName, services: &[&ServiceName]) -> Parts<Suspect> {
+        let mut parts = Parts { own: vec![(Suspect::service(service), self.own)], ..Parts::default() };
+        for (key, weight, edge_to_blame) in self.calls {
+            if edge_to_blame {
+                parts.own.push((Suspect { service: key.server.clone(), edge: Some(key) }, weight));
+            } else if let Some(to) = services.binary_search(&&key.server).ok().filter(|_| weight > NEGLIGIBLE) {
+                parts.calls.push((to, weight));
+            }
+        }
+        parts
     }
 }
 

@@ -12,21 +12,22 @@ use super::Settings;
 use super::baseline::{FailureShare, Level};
 use crate::ServiceGraph;
 use crate::graph::{EdgeState, Sum};
+use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
 #[derive(Debug, Clone, Copy, Default)]
-struct Verdicts(u8);
+pub(crate) struct Verdicts(u8);
 
 impl Verdicts {
     /// Answers whether the verdict has turned bad.
-    fn push(&mut self, bad: bool) -> bool {
+    pub(crate) fn push(&mut self, bad: bool) -> bool {
         let turned = bad && self.0 & 1 == 0;
         self.0 = (self.0 << 1 | u8::from(bad)) & 0b111;
         turned
     }
 
     /// Whether two of the last three were bad.
-    fn hold(self) -> bool {
+    pub(crate) fn hold(self) -> bool {
         self.0.count_ones() >= 2
     }
 }
@@ -161,19 +162,20 @@ pub(super) fn network_gap(client: &Sum, served: &Histogram) -> Option<f64> {
     Some((mean(&client.latency) - mean(served)).max(0.0))
 }
 
-/// Failures beyond what chance makes of the normal share: binomial z with one added to the variance, so that a
-/// share of zero has a spread, too.
-fn is_failing(settings: &Settings, asked: u64, failed: u64, normal: f64) -> bool {
-    let (n, k) = (asked as f64, failed as f64);
-    let z = (k - n * normal) / (n * normal * (1.0 - normal) + 1.0).sqrt();
-    failed >= settings.min_failures && z > settings.z
+/// Failures beyond what chance makes of the normal share.
+pub(crate) fn is_failing(settings: &Settings, asked: u64, failed: u64, normal: f64) -> bool {
+    failed >= settings.min_failures && binomial_z(asked as f64, failed as f64, normal) > settings.z
+}
+
+/// By how much a level may exceed its median before it counts.
+pub(crate) fn allowed(settings: &Settings, (median, mad): (f64, f64)) -> f64 {
+    (settings.mads * mad).max(settings.slower * median)
 }
 
 fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
-    level.median_and_mad().is_some_and(|(median, mad)| {
-        let allowed = (settings.mads * mad).max(settings.slower * median).max(settings.slower_floor);
-        seconds - median > allowed
-    })
+    level
+        .median_and_mad()
+        .is_some_and(|(median, mad)| seconds - median > allowed(settings, (median, mad)).max(settings.slower_floor))
 }
 
 /// The second of the first failure in the window, or its start.

@@ -10,8 +10,8 @@ const LATE_WINDOWS: u32 = 2;
 /// For each row, whether it keeps time: it is in the longest non-decreasing subsequence, or less than two of its windows away from it.
 pub(super) fn keeps_time(rows: &[(Timestamp, Duration)]) -> Vec<bool> {
     let mut keeps = in_longest_run(rows);
-    let mut now: Option<Timestamp> = None;
-    // What the clock read at each row's place: of the last row before it that is in the run.
+    // What the clock read at each row's place: of the last row before it that is in the run, and before the first of those its own.
+    let mut now = keeps.iter().position(|kept| *kept).and_then(|first| rows.get(first)).map(|(time, _)| *time);
     for (at, (time, length)) in rows.iter().enumerate() {
         let Some(kept) = keeps.get_mut(at) else { continue };
         if *kept {

@@ -17,7 +17,13 @@ fn rows(seconds: u64, fault: u64) -> Vec<Row> {
             let failures_own = failures.map(|failures| failures * own);
             let times = (Some(5.0), Some(3.0));
             let row = ServiceRow::new(at, length, service.into(), 100.0);
-            rows.push(Row::Service(ServiceRow { failures, failures_own, latency_ms: times.0, self_ms: times.1, ..row }));
+            rows.push(Row::Service(ServiceRow {
+                failures,
+                failures_own,
+                latency_ms: times.0,
+                self_ms: times.1,
+                ..row
+            }));
         }
         for (client, server, client_latency_ms) in [("user", "web", None), ("web", "db", Some(6.0))] {
             let row = EdgeRow::new(at, length, (client.into(), server.into()), 100.0);

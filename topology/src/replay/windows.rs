@@ -49,8 +49,7 @@ pub(super) fn of(recording: &Recording) -> (Vec<EdgeWindow>, Vec<BreakerTransiti
     }
     let order = |window: &EdgeWindow| (window.start + window.length, window.start);
     windows.sort_by(|a, b| (order(a), &a.key, a.reporter).cmp(&(order(b), &b.key, b.reporter)));
-    let mut transitions: Vec<BreakerTransition> =
-        recording.breakers.iter().map(|row| row.transition.clone()).collect();
+    let mut transitions: Vec<BreakerTransition> = recording.breakers.iter().map(|row| row.transition.clone()).collect();
     let place = |t: &BreakerTransition| (t.at, t.client_instance.clone(), t.sequence, t.breaker.clone());
     transitions.sort_by_key(place);
     (windows, transitions)
@@ -86,7 +85,11 @@ fn alike(count: u64, mean_ms: Option<f64>) -> Histogram {
     Histogram::from_buckets(one.dense().0, &[count], mean.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
-fn window((client, server): (ServiceName, &Name), (at, length): (Timestamp, Duration), reporter: Reporter) -> EdgeWindow {
+fn window(
+    (client, server): (ServiceName, &Name),
+    (at, length): (Timestamp, Duration),
+    reporter: Reporter,
+) -> EdgeWindow {
     let client_kind = if client == ServiceName::user() { NodeKind::User } else { NodeKind::Service };
     EdgeWindow {
         key: EdgeKey { client, server: ServiceName::from(&**server), protocol: Protocol::Http },
@@ -109,9 +112,8 @@ fn edge(row: &EdgeRow, server: Option<&ServiceRow>, failed_into: f64, windows: &
     let retries = whole(row.retries.unwrap_or(0.0));
     let share = if failed_into > 0.0 { row.failures.unwrap_or(0.0) / failed_into } else { 0.0 };
     // What the server says it failed of them; without its word, all.
-    let answered = server
-        .and_then(|server| server.failures)
-        .map_or(failed, |failures| whole(failures * share).min(failed));
+    let answered =
+        server.and_then(|server| server.failures).map_or(failed, |failures| whole(failures * share).min(failed));
     let own = server.and_then(|server| server.failures_own).map(|own| whole(own * share).min(answered));
     let arrived = requests.saturating_sub(shed);
     let who = || (ServiceName::from(&*row.client), &row.server);
