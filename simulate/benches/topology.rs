@@ -206,7 +206,7 @@ fn tell(seed: u64, settings: Settings) {
     for truth in &told.truths {
         println!("{truth:#?}");
     }
-    let verdict = tripline_simulate::watch::watch(&told.reported, case.plan.seconds, settings);
+    let verdict = tripline_simulate::watch::watch(&told.reported, settings);
     let second = |at: tripline_model::Timestamp| at.since(tripline_simulate::START).as_secs_f64();
     for (at, notice, id) in &verdict.notices {
         println!("{:.1} {notice:?} {id}", second(*at));

@@ -108,7 +108,7 @@ pub fn score(case: &Case, settings: Settings) -> Outcome {
             fit: false,
         };
     }
-    let verdict = watch(&told.reported, case.plan.seconds, settings);
+    let verdict = watch(&told.reported, settings);
     let truths: Vec<&Truth> = told.truths.iter().filter(|truth| truth.hurt.is_some()).collect();
     let pairs = pairs(&truths, &verdict);
     let eligible = |watched: &Watched| truths.iter().any(|truth| may_belong(truth, watched));
@@ -222,7 +222,7 @@ fn seen(truth: &Truth, watched: &Watched) -> Seen {
 #[must_use]
 pub fn quiet(case: &Case, settings: Settings) -> Vec<String> {
     let told = run_with_truth(&case.plan, case.seed);
-    let verdict = watch(&told.reported, case.plan.seconds, settings);
+    let verdict = watch(&told.reported, settings);
     let about = |id: &str| {
         let found = verdict.incidents.iter().find(|watched| watched.end.id == id);
         found.map_or_else(String::new, |watched| {

@@ -1,20 +1,13 @@
-//! Runs the live detector over what sidecars reported, second by second, as the collector does.
-//!
-//! A window arrives at the end of its second and is judged at the next look, 300 ms later; a breaker that opens is judged
-//! at once. Sidecars tell the state of their breakers every second. What came in the same second may have come in any order: the list
-//! of windows is read by time only.
+//! Runs the live detector over what sidecars reported, as [`tripline_topology::replay`] does, and keeps each incident as it was at three
+//! moments: opened, 30 s later, last while something was degraded.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
-use tripline_topology::detect::{Detector, Evaluation, Incident, Notice, Settings};
-use tripline_topology::{BreakerInfo, Limits, ServiceGraph};
+use tripline_model::Timestamp;
+use tripline_topology::detect::{Evaluation, Incident, Notice, Settings};
+use tripline_topology::replay::Replay;
 
-use crate::mesh::{Reported, START};
-
-/// The collector looks so long after each full second.
-const LOOK: Duration = Duration::from_millis(300);
+use crate::mesh::Reported;
 
 /// One incident over time.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,85 +33,20 @@ pub struct Verdict {
     pub notices: Vec<(Timestamp, Notice, String)>,
 }
 
-/// Runs the detector over a report of so many seconds, and then until incidents had time to resolve.
+/// Runs the detector over a report, and then until incidents had time to resolve.
 #[must_use]
-pub fn watch(reported: &Reported, seconds: u64, settings: Settings) -> Verdict {
-    let mut live = Live::new(settings);
-    let mut windows = reported.windows.iter().peekable();
-    let mut transitions = reported.transitions.iter().peekable();
-    let rest = settings.resolve_after.as_secs() + 30;
-    for second in 1..=seconds + rest {
-        let end = START + Duration::from_secs(second);
-        let now = end + LOOK;
-        while let Some(transition) = transitions.next_if(|transition| transition.at <= now) {
-            live.transition(transition);
-        }
-        while let Some(window) = windows.next_if(|window| window.start + window.length <= end) {
-            live.graph.observe(window, now);
-        }
-        live.look(now);
-    }
-    live.verdict
+pub fn watch(reported: &Reported, settings: Settings) -> Verdict {
+    let mut verdict = Verdict::default();
+    let all = (reported.windows.as_slice(), reported.transitions.as_slice());
+    Replay::new(settings).run(all, &settings, |now, evaluation| verdict.take(now, evaluation));
+    verdict
 }
 
-struct Live {
-    graph: ServiceGraph,
-    detector: Detector,
-    breakers: BTreeMap<(String, String), (EdgeKey, BreakerInfo)>,
-    verdict: Verdict,
-}
-
-impl Live {
-    fn new(settings: Settings) -> Self {
-        Self {
-            graph: ServiceGraph::new(Limits::default()),
-            detector: Detector::new(settings),
-            breakers: BTreeMap::new(),
-            verdict: Verdict::default(),
-        }
-    }
-
-    fn transition(&mut self, transition: &BreakerTransition) {
-        let key = EdgeKey {
-            client: transition.client.clone(),
-            server: transition.server.clone(),
-            protocol: tripline_model::Protocol::Http,
-        };
-        let place = (transition.client_instance.clone(), transition.breaker.clone());
-        let opened = transition.to == BreakerState::Open;
-        let trips = self.breakers.get(&place).map_or(0, |(_, known)| known.trips) + u64::from(opened);
-        let info = BreakerInfo {
-            breaker: transition.breaker.clone(),
-            client_instance: transition.client_instance.clone(),
-            route: transition.route.clone(),
-            endpoint: transition.endpoint.clone(),
-            state: transition.to,
-            since: transition.at,
-            trips,
-            last_reason: Some(transition.reason),
-        };
-        self.graph.observe_breaker(&key, info.clone(), transition.at);
-        self.detector.observe(transition, key.clone());
-        self.breakers.insert(place, (key, info));
-        if opened {
-            self.judge(transition.at);
-        }
-    }
-
-    fn look(&mut self, now: Timestamp) {
-        for (key, breaker) in self.breakers.values() {
-            self.graph.observe_breaker(key, BreakerInfo { last_reason: None, ..breaker.clone() }, now);
-        }
-        self.graph.tidy(now);
-        self.judge(now);
-    }
-
-    fn judge(&mut self, now: Timestamp) {
-        let Evaluation { changed, notices, merged } = self.detector.evaluate(&self.graph, now);
+impl Verdict {
+    fn take(&mut self, now: Timestamp, Evaluation { changed, notices, merged }: Evaluation) {
         for incident in changed {
-            let known = self.verdict.incidents.iter_mut().find(|known| known.opened.id == incident.id);
-            let Some(known) = known else {
-                self.verdict.incidents.push(Watched {
+            let Some(known) = self.incidents.iter_mut().find(|known| known.opened.id == incident.id) else {
+                self.incidents.push(Watched {
                     opened: incident.clone(),
                     settled: incident.clone(),
                     last: incident.clone(),
@@ -135,9 +63,9 @@ impl Live {
             }
             known.end = incident;
         }
-        for known in &mut self.verdict.incidents {
+        for known in &mut self.incidents {
             known.merged |= merged.contains(&known.end.id);
         }
-        self.verdict.notices.extend(notices.into_iter().map(|(notice, id)| (now, notice, id)));
+        self.notices.extend(notices.into_iter().map(|(notice, id)| (now, notice, id)));
     }
 }

@@ -34,7 +34,7 @@ use crate::ServiceGraph;
 use blame::Flows;
 use degraded::{EdgeWatch, ServiceWatches};
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
-use incident::{Tracked, View};
+use incident::{Others, Tracked, View};
 use roots::Part;
 
 pub use blame::{Suspect, SuspectKind};
@@ -200,7 +200,7 @@ impl Detector {
                 self.assign(part, now);
             }
         }
-        let foreign = self.foreign();
+        let others = self.others();
         let view = View {
             settings: &self.settings,
             graph,
@@ -208,8 +208,8 @@ impl Detector {
             services: &self.services,
             trips: &self.trips,
         };
-        for (tracked, foreign) in self.incidents.iter_mut().zip(foreign) {
-            let notices = tracked.advance(&view, &self.openings, &foreign, now);
+        for (tracked, others) in self.incidents.iter_mut().zip(others) {
+            let notices = tracked.advance(&view, &self.openings, &others, now);
             let id = &tracked.incident.id;
             if tracked.merged {
                 evaluation.merged.push(id.clone());
@@ -322,20 +322,21 @@ impl Detector {
         roots::split(&view, component, &known, now)
     }
 
-    /// For each incident the roots of the others that go on: they explain nothing here.
-    fn foreign(&self) -> Vec<BTreeSet<Suspect>> {
-        let others = |at: usize| {
-            let own = self.incidents.get(at).map(|tracked| &tracked.roots);
-            self.incidents
-                .iter()
-                .enumerate()
-                .filter(|(other, tracked)| *other != at && tracked.incident.resolved.is_none() && !tracked.merged)
-                .flat_map(|(_, tracked)| tracked.roots.iter())
-                .filter(|root| own.is_none_or(|own| !own.contains(*root)))
-                .cloned()
-                .collect()
+    /// For each incident what belongs to the others that go on: it explains nothing here.
+    fn others(&self) -> Vec<Others> {
+        let live = |tracked: &&Tracked| tracked.incident.resolved.is_none() && !tracked.merged;
+        if self.incidents.iter().filter(live).count() < 2 {
+            return self.incidents.iter().map(|_| Others::default()).collect();
+        }
+        let of = |own: &Tracked| {
+            let mut others = Others::default();
+            for tracked in self.incidents.iter().filter(live).filter(|other| other.incident.id != own.incident.id) {
+                others.roots.extend(tracked.roots.difference(&own.roots).cloned());
+                others.edges.extend(tracked.touched.iter().cloned());
+            }
+            others
         };
-        (0..self.incidents.len()).map(others).collect()
+        self.incidents.iter().map(of).collect()
     }
 
     /// Gives a part to the incident it belongs to, opening one or merging two where needed.

@@ -117,12 +117,13 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// What is left when the shares of others' suspects are taken away.
-    pub(super) fn without(mut self, foreign: &BTreeSet<Suspect>) -> Self {
+    /// What is left when the shares of others' suspects are taken away: those of `own`, while there are `foreign` ones.
+    pub(super) fn without(mut self, own: &BTreeSet<Suspect>, foreign: &BTreeSet<Suspect>) -> Self {
         if foreign.is_empty() {
             return self;
         }
-        self.scores.retain(|(suspect, _)| !foreign.contains(suspect));
+        let known = self.scores.iter().any(|(suspect, _)| own.contains(suspect));
+        self.scores.retain(|(suspect, _)| if known { own.contains(suspect) } else { !foreign.contains(suspect) });
         let left: f64 = self.scores.iter().map(|(_, score)| score).sum();
         if left > NEGLIGIBLE {
             self.scores.iter_mut().for_each(|(_, score)| *score /= left);

@@ -17,8 +17,8 @@ use crate::graph::EdgeState;
 
 /// Growth that counts as demand above its baseline; the specification's.
 const GROWTH: f64 = 1.3;
-/// Poisson z of the growth.
-const Z: f64 = 4.0;
+/// Poisson z of the growth: whether requests grew is asked of many services many times.
+const Z: f64 = 6.0;
 /// With what the seconds around the onset are compared: so many seconds, of which at least so many must have been seen.
 const BEFORE: u64 = 60;
 const SEEN: u64 = 20;

@@ -216,6 +216,13 @@ pub(super) struct View<'a> {
     pub(super) trips: &'a VecDeque<Trip>,
 }
 
+/// What belongs to the other incidents that go on.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    pub(super) roots: BTreeSet<Suspect>,
+    pub(super) edges: BTreeSet<EdgeKey>,
+}
+
 /// An incident with what its life needs.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -365,7 +372,7 @@ impl Tracked {
         &mut self,
         view: &View<'_>,
         openings: &VecDeque<(Timestamp, EdgeKey)>,
-        foreign: &BTreeSet<Suspect>,
+        others: &Others,
         now: Timestamp,
     ) -> Vec<Notice> {
         if self.merged {
@@ -385,8 +392,8 @@ impl Tracked {
                 (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
             }
         } else {
-            self.note_onsets(view, now);
-            self.measure(view, openings, foreign, now);
+            self.note_onsets(view, others, now);
+            self.measure(view, openings, others, now);
             self.judge_phase(view, now);
         }
         let notices = self.notices(view.settings, now);
@@ -397,7 +404,7 @@ impl Tracked {
         notices
     }
 
-    fn note_onsets(&mut self, view: &View<'_>, now: Timestamp) {
+    fn note_onsets(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         for key in &self.degraded {
             let watch = view.watches.get(key);
             let slow = watch.is_some_and(EdgeWatch::is_only_slow);
@@ -408,7 +415,8 @@ impl Tracked {
             let window = view.settings.window * 3;
             let trip = view.trips.iter().rev().find(|trip| trip.key == *key && now.since(trip.at) <= window);
             let onset = watch.and_then(EdgeWatch::onset).into_iter().chain(trip.map(|trip| trip.at)).min();
-            let onset = onset.unwrap_or(now);
+            // An edge that another incident has already was hurt by that one first.
+            let onset = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
             self.onsets.insert(key.clone(), (onset, slow));
             self.touched.insert(key.clone());
             self.last_joined = now;
@@ -418,18 +426,12 @@ impl Tracked {
         }
     }
 
-    fn measure(
-        &mut self,
-        view: &View<'_>,
-        openings: &VecDeque<(Timestamp, EdgeKey)>,
-        foreign: &BTreeSet<Suspect>,
-        now: Timestamp,
-    ) {
+    fn measure(&mut self, view: &View<'_>, openings: &VecDeque<(Timestamp, EdgeKey)>, others: &Others, now: Timestamp) {
         let since = self.incident.started - view.settings.window;
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
         let measured = Measured::of(view, &self.touched, (since, now));
-        let fresh = measured.candidates(view, &own, &self.degraded, foreign);
+        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, &others.roots));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {

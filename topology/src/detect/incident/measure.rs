@@ -44,22 +44,22 @@ impl Measured {
 
     /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
     /// neither has been counted yet, open breakers are all there is.
-    /// `foreign` are other incidents' roots: their share is left out.
+    /// `others` tells apart what belongs to other incidents: their share is left out.
     pub(super) fn candidates(
         &self,
         view: &View<'_>,
         trips: &[&Trip],
         degraded: &BTreeSet<EdgeKey>,
-        foreign: &BTreeSet<Suspect>,
+        (own, foreign): (&BTreeSet<Suspect>, &BTreeSet<Suspect>),
     ) -> Vec<Candidate> {
-        let failures = self.flows.share_failures(&self.targets).without(foreign);
+        let failures = self.flows.share_failures(&self.targets).without(own, foreign);
         let (shares, of_latency) = if failures.total >= view.settings.min_failures as f64 {
             (failures, false)
         } else {
-            (self.flows.share_latency(&self.targets).without(foreign), true)
+            (self.flows.share_latency(&self.targets).without(own, foreign), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
-            return deepest_open(view, degraded, trips);
+            return deepest_open(view, degraded, trips, &self.flows);
         }
         let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
         shares
@@ -413,7 +413,8 @@ fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet
 }
 
 /// The servers behind open breakers that make no degraded call themselves, in equal shares: all that a breaker alone can say.
-fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip]) -> Vec<Candidate> {
+/// Where every such breaker of a server opened for no more failures than usual, the edge is named.
+fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], flows: &Flows) -> Vec<Candidate> {
     let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
     let open = |key: &&EdgeKey| {
         view.graph.edge(key).and_then(crate::graph::EdgeState::worst_breaker).is_some_and(|s| s != BreakerState::Closed)
@@ -426,10 +427,19 @@ fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip]) 
         .into_iter()
         .take(MAX_CANDIDATES)
         .map(|service| {
-            let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
+            let mut into = degraded.iter().filter(open).filter(|key| key.server == *service);
+            let eager = |key: &EdgeKey| flows.edges.get(key).is_some_and(|flow| flow.eager);
+            let edge = into.next().filter(|key| eager(key) && into.all(eager)).cloned();
+            let (kind, text) = if edge.is_some() {
+                let text = format!("a breaker to {service} opened although no more failed than usual");
+                (SuspectKind::Network, text)
+            } else {
+                let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
+                (SuspectKind::Errors, text)
+            };
             Candidate {
-                suspect: Suspect { service: service.clone(), edge: None },
-                kind: SuspectKind::Errors,
+                suspect: Suspect { service: service.clone(), edge },
+                kind,
                 score: share,
                 evidence: vec![Evidence { kind: EvidenceKind::BreakerOpen, text, value: 0.0 }],
             }
