@@ -13,6 +13,10 @@
 //!
 //! For latency the same, with seconds of added time instead of failed requests, and self time instead of failed calls.
 //!
+//! Places. A request holds its place in a server while it waits for its calls, so a slow dependency fills its callers' queues: their own time grows and
+//! they reject what they have no place for. Where the added time of a service's calls is at least 30 % of the time it added itself, its own part goes to
+//! those calls.
+//!
 //! Time. A caller that gave up waiting is no failed call of the server's: such failures are divided as the added time is, between the server's
 //! own time and that of its calls.
 //!
@@ -33,6 +37,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tripline_model::{EdgeKey, ServiceName};
 
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
+
+/// Share of a service's own added time that its calls must have added to explain it; the specification's 30 %.
+const EXPLAINS: f64 = 0.3;
+/// Seconds a request under which added time fills no queue.
+const NOTICEABLE: f64 = 0.010;
 
 /// Seconds that a caller waits at least before it gives up.
 const PATIENCE: f64 = 0.1;
@@ -175,6 +184,15 @@ impl Flows {
         ((origin + unexplained - waited).min(reached), waited.min(reached))
     }
 
+    /// Whether a service's own part came from waiting for slow calls with its places taken.
+    fn is_crowded(&self, service: &ServiceName) -> bool {
+        let added = self.self_time.get(service).copied().unwrap_or(0.0);
+        let requests: f64 = self.calling(service).map(|(_, flow)| flow.requests).sum();
+        let waited: f64 =
+            self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.slower).sum();
+        added > NOTICEABLE * requests && waited > NOTICEABLE * requests && waited >= EXPLAINS * added
+    }
+
     /// Whether all failures on `key` are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
     /// all it did see went well while others are answered as ever.
     fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
@@ -204,7 +222,10 @@ impl Flows {
             (flow.failed, share.min(1.0))
         };
         self.share(targets, way, |service| {
-            let (own, waited) = self.own_and_waited(service);
+            let (mut own, mut waited) = self.own_and_waited(service);
+            if self.is_crowded(service) {
+                (own, waited) = (0.0, own + waited);
+            }
             let rest = (self.reached(service) - own - waited).max(0.0);
             let failed: Vec<(&EdgeKey, &Flow)> =
                 self.called_by(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
@@ -242,6 +263,7 @@ impl Flows {
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
             let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
             let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
+            let own = if self.is_crowded(service) { 0.0 } else { own };
             Blamed { own, calls }
         })
     }
@@ -398,6 +420,19 @@ mod tests {
     fn who_was_never_well_explains_nobody() {
         let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "broken", 100.0, 100.0, 0.0)]);
         flows.edges.values_mut().filter(|flow| flow.failed == 100.0).for_each(|flow| flow.was_healthy = false);
+        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
+    }
+
+    #[test]
+    fn a_caller_whose_places_are_taken_by_a_slow_call_is_crowded_not_guilty() {
+        let mut flows = flows(&[("user", "web", 100.0, 40.0, 0.0), ("web", "db", 60.0, 0.0, 0.0)]);
+        for (key, flow) in &mut flows.edges {
+            let entry = key.server == ServiceName::from("web");
+            (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
+        }
+        flows.self_time = [("web".into(), 60.0), ("db".into(), 30.0)].into();
+        assert_eq!(top(&flows.share_failures(&["web".into()])), ("db".into(), 1.0));
+        flows.edges.values_mut().for_each(|flow| flow.slower = 3.0);
         assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
     }
 

@@ -39,7 +39,7 @@ fn recorded(rows: Vec<Row>) -> Recording {
         builder.push(line as u64 + 1, row).unwrap();
     }
     let recording = builder.finish();
-    assert_eq!(recording.rejected_rows(), 0);
+    assert!(recording.rejected.is_empty(), "{:?}", recording.rejected);
     recording
 }
 
