@@ -96,7 +96,7 @@ fn services_without_recorded_calls_are_seen_through_their_callers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]
     fn late_and_reordered_rows_within_two_windows_change_nothing(late in prop::collection::vec(0u64..2, 600), fault in 30u64..60) {
         let ordered = rows(120, fault);
