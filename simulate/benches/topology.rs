@@ -19,6 +19,7 @@ struct Arguments {
     self_sustaining: u64,
     misses: bool,
     tell: Option<u64>,
+    speed: bool,
 }
 
 fn main() {
@@ -41,6 +42,9 @@ fn main() {
     print_figures(&outcomes, &arguments.seeds, settings.window.as_secs_f64());
     print_kinds(&outcomes);
     let start = arguments.seeds.start;
+    if arguments.speed {
+        speed(settings);
+    }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
 }
@@ -48,8 +52,14 @@ fn main() {
 impl Arguments {
     fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
         let first = suite::SCORED.start;
-        let mut arguments =
-            Self { seeds: first..first + 200, quiet_hours: 24, self_sustaining: 20, misses: false, tell: None };
+        let mut arguments = Self {
+            seeds: first..first + 200,
+            quiet_hours: 24,
+            self_sustaining: 20,
+            misses: false,
+            tell: None,
+            speed: true,
+        };
         while let Some(argument) = given.next() {
             let mut number = || {
                 let value = given.next().ok_or_else(|| format!("{argument} needs a value"))?;
@@ -67,6 +77,7 @@ impl Arguments {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }
                 "--misses" => arguments.misses = true,
+                "--no-speed" => arguments.speed = false,
                 "--tell" => arguments.tell = Some(number()?.parse().map_err(|_| "not a seed")?),
                 // cargo adds it.
                 "--bench" => {}
@@ -273,6 +284,59 @@ fn lasting(seeds: Range<u64>, settings: Settings, misses: bool) {
         let short: Vec<&FaultOutcome> = short.collect();
         share(short.iter().filter(named).count(), short.len())
     });
+}
+
+/// Evaluations of a quiet graph with four calls a service, each edge reported by both ends; one in five judges a window.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn speed(settings: Settings) {
+    use tripline_model::{
+        EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind, Protocol, Reporter, ServiceName, Timestamp,
+    };
+    use tripline_topology::{Limits, ServiceGraph, detect::Detector};
+
+    let second = std::time::Duration::from_secs(1);
+    for services in [100_usize, 1_000, 10_000] {
+        let names: Vec<ServiceName> = (0..services).map(|at| ServiceName::new("shop", &format!("s{at:05}"))).collect();
+        let mut latency = Histogram::default();
+        (0..20).for_each(|at| latency.record(std::time::Duration::from_micros(900 + at * 50)));
+        let (mut graph, mut detector) = (ServiceGraph::new(Limits::default()), Detector::new(settings));
+        let mut took: Vec<f64> = Vec::new();
+        for at in 0..45_u64 {
+            let start = Timestamp::from_secs(1_000_000 + at);
+            for (client, call) in (0..services).flat_map(|client| (1..=4).map(move |call| (client, call))) {
+                let server = (client * 3 + call * 7 + 1) % services;
+                for reporter in [Reporter::Client, Reporter::Server] {
+                    let key = EdgeKey {
+                        client: names[client].clone(),
+                        server: names[server].clone(),
+                        protocol: Protocol::Http,
+                    };
+                    let window = EdgeWindow {
+                        key,
+                        reporter,
+                        client_kind: NodeKind::Service,
+                        server_kind: NodeKind::Service,
+                        start,
+                        length: second,
+                        counts: EdgeCounts { requests: 20, attempts: 20, ..EdgeCounts::default() },
+                        latency: latency.clone(),
+                        self_time: latency.clone(),
+                        secured: false,
+                    };
+                    graph.observe(&window, start + second);
+                }
+            }
+            let began = std::time::Instant::now();
+            detector.evaluate(&graph, start + second);
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+        let late = took.split_off(15);
+        println!(
+            "{}",
+            json!({"bench": "topology", "figure": "microseconds_per_evaluation", "services": services, "edges": services * 4,
+                   "p50": quantile(&late, 0.5).value.round(), "longest": quantile(&late, 1.0).value.round(), "of": late.len()})
+        );
+    }
 }
 
 fn quiet(hours: Range<u64>, settings: Settings, misses: bool) {

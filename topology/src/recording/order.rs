@@ -21,7 +21,7 @@ pub(super) fn keeps_time(rows: &[(Timestamp, Duration)]) -> Vec<bool> {
         after[at] = next;
     }
     let mut now: Option<Timestamp> = None;
-    let mut keeps = run.clone();
+    let mut keeps = run;
     for (at, (time, length)) in rows.iter().enumerate() {
         let Some(kept) = keeps.get_mut(at) else { continue };
         if *kept {
