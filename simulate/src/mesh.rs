@@ -175,14 +175,14 @@ impl<'a> World<'a> {
         for edge in 0..self.targets.len() {
             for client in 0..self.targets[edge].len() {
                 for (member, change) in self.targets[edge][client].tick(now) {
-                    self.publish(edge, (client, member), change);
+                    self.publish(edge, (client, member), &change);
                 }
             }
         }
         self.agenda.plan(self.now + SECOND, Event::Second);
     }
 
-    fn publish(&mut self, edge: usize, (client, member): (usize, usize), change: Change) {
+    fn publish(&mut self, edge: usize, (client, member): (usize, usize), change: &Change) {
         let told = &self.layout.edges[edge];
         let Some(service) = told.client else { return };
         let instance = &self.layout.services[service];

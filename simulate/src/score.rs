@@ -116,7 +116,7 @@ pub fn score(case: &Case, settings: Settings) -> Outcome {
         .incidents
         .iter()
         .enumerate()
-        .filter(|(at, _)| !pairs.iter().any(|pair| *pair == Some(*at)))
+        .filter(|(at, _)| !pairs.contains(&Some(*at)))
         .map(|(_, watched)| watched)
         .collect();
     let splits = unpaired.iter().filter(|watched| eligible(watched)).count();

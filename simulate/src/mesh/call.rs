@@ -114,7 +114,7 @@ impl World<'_> {
             self.end_call(id, End::Failed);
         }
         for (member, change) in pick.changes {
-            self.publish(edge, (client, member), change);
+            self.publish(edge, (client, member), &change);
         }
     }
 
@@ -172,7 +172,7 @@ impl World<'_> {
         let sample = Sample { outcome, took: Duration::from_nanos(self.now - out.sent), trace: None };
         let change = self.targets[edge][client].ends(out.picked, sample, now);
         if let Some(change) = change {
-            self.publish(edge, (client, out.picked.member), change);
+            self.publish(edge, (client, out.picked.member), &change);
         }
         if outcome == Outcome::Success {
             self.end_call(id, End::Good);

@@ -19,7 +19,7 @@ fn pair() -> Plan {
     }
 }
 
-fn fault(kind: FaultKind, service: &str, amount: (Option<f64>, Option<f64>, Option<f64>)) -> Fault {
+fn fault(kind: FaultKind, service: &str, amount: Amount) -> Fault {
     let client = kind.is_of_an_edge().then(|| "shop/web".to_owned());
     let (ratio, ms, times) = amount;
     Fault { kind, service: service.into(), client, from_s: 30.0, to_s: 50.0, ratio, ms, times }
@@ -37,6 +37,11 @@ fn total(reported: &Reported, edge: &str, reporter: Reporter, seconds: std::ops:
     }
     (counts, latency.mean().map_or(0.0, |mean| mean.as_secs_f64() * 1e3))
 }
+
+/// Ratio, milliseconds, times.
+type Amount = (Option<f64>, Option<f64>, Option<f64>);
+/// What must be true of an edge's counts and mean latency in milliseconds.
+type Holds = fn(&EdgeCounts, f64) -> bool;
 
 const EDGE: &str = "shop/web>shop/db:http";
 
@@ -56,7 +61,7 @@ fn both_ends_count_the_same_requests_and_take_the_planned_time() {
 #[test]
 fn each_fault_does_what_it_says() {
     let some = |value| Some(value);
-    let table: [(FaultKind, _, fn(&EdgeCounts, f64) -> bool); 7] = [
+    let table: [(FaultKind, Amount, Holds); 7] = [
         (FaultKind::Errors, (some(0.3), None, None), |c, _| {
             let share = c.answered_failures as f64 / c.attempts.max(1) as f64;
             (0.25..0.36).contains(&share)

@@ -46,6 +46,7 @@ pub(super) struct Visit {
 }
 
 /// A call of a visit that came back.
+#[derive(Clone, Copy)]
 pub(super) struct Returned {
     pub(super) edge: usize,
     pub(super) good: bool,

@@ -23,6 +23,9 @@ impl Draw {
     }
 }
 
+/// A service as name, median in ms, and calls as (server, share).
+type Sketch<'a> = (&'a str, f64, &'a [(&'a str, f64)]);
+
 /// A mesh that is being made.
 pub(crate) struct Mesh {
     pub(crate) shape: &'static str,
@@ -39,8 +42,8 @@ pub(crate) fn any(draw: &mut Draw) -> Mesh {
 }
 
 impl Mesh {
-    /// Services given as name, median in ms, and calls as (server, share); the first is called by users.
-    fn made(shape: &'static str, draw: &mut Draw, services: &[(&str, f64, &[(&str, f64)])]) -> Self {
+    /// The first service is called by users.
+    fn made(shape: &'static str, draw: &mut Draw, services: &[Sketch<'_>]) -> Self {
         let mut mesh = Self { shape, services: Vec::new(), entries: Vec::new(), faults: Vec::new() };
         for (name, median, calls) in services {
             let mut service = ServicePlan::new(&named(name), *median);
