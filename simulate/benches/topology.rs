@@ -102,7 +102,7 @@ fn all<T: Send>(range: Range<u64>, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
         }
     };
     let mut done = std::thread::scope(|scope| {
-        let other = scope.spawn(&work);
+        let other = scope.spawn(work);
         let mut done = work();
         done.extend(other.join().unwrap_or_default());
         done
@@ -345,7 +345,7 @@ fn quiet(hours: Range<u64>, settings: Settings, misses: bool) {
         (kind, score::quiet(&case, settings))
     });
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for (hour, (kind, notices)) in hours.clone().zip(&told) {
+    for (hour, (kind, notices)) in hours.zip(&told) {
         *kinds.entry(*kind).or_default() += notices.len();
         for notice in notices.iter().filter(|_| misses) {
             eprintln!("quiet hour {hour} ({kind}): {notice}");
