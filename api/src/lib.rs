@@ -8,6 +8,7 @@
 pub mod breaker;
 pub mod demo;
 pub mod error;
+pub mod explain;
 pub mod graph;
 pub mod incident;
 pub mod mesh;
@@ -19,6 +20,7 @@ pub mod trace;
 pub use breaker::{Breaker, BreakerList, Transition};
 pub use demo::{DemoFault, DemoFaultKind, DemoFaultList, DemoFaultRequest};
 pub use error::{ApiError, ErrorBody};
+pub use explain::{ExplainedCount, Explanation};
 pub use graph::{BreakerState, Edge, EdgeList, Graph, Health, Latency, Node, NodeKind, Position};
 pub use incident::{
     AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, Incident, IncidentList, Level, PathEvent, PathStep,

@@ -69,6 +69,10 @@ pub enum Command {
     Mesh(MeshCommand),
     /// Find the suspected origin of an incident in recorded windows.
     Localise(LocaliseArguments),
+    /// Say what the detector would have told of recorded windows.
+    Detect(DetectArguments),
+    /// Simulate a mesh with faults and record what its sidecars would report.
+    Simulate(SimulateArguments),
     /// One service of the demo shop.
     #[command(hide = true)]
     DemoService(DemoServiceArguments),
@@ -168,6 +172,8 @@ pub enum ShowCommand {
     Trace(TraceArguments),
     /// Log records, newest last.
     Logs(LogsArguments),
+    /// Why there is an edge between two services, or none.
+    Explain(ExplainArguments),
 }
 
 /// How an answer is written.
@@ -239,6 +245,18 @@ pub struct LogsArguments {
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// `tripline explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArguments {
+    /// Who calls, as in shop/web.
+    pub client: String,
+    /// Who is called.
+    pub server: String,
     /// How to write it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
@@ -338,6 +356,54 @@ pub enum LocaliseSignal {
     Failures,
 }
 
+/// `tripline detect`.
+#[derive(Debug, Args)]
+#[command(after_help = DETECT_EXAMPLE)]
+pub struct DetectArguments {
+    /// Recorded windows, as JSON lines.
+    #[arg(value_name = "WINDOWS")]
+    pub windows: PathBuf,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+const DETECT_EXAMPLE: &str = "\
+Example:
+  tripline simulate plan.json --seed 7 --out run
+  tripline detect run/windows.jsonl
+  tripline detect run/windows.jsonl -o json
+
+The same recording gives the same bytes. A row may be two of its windows late. docs/simulation.md tells more.";
+
+/// `tripline simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = SIMULATE_EXAMPLE)]
+pub struct SimulateArguments {
+    /// Services, calls, traffic and faults, as JSON.
+    #[arg(value_name = "PLAN.json")]
+    pub plan: PathBuf,
+    /// Where all random numbers come from: equal seeds, equal runs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for windows.jsonl and truth.json; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+const SIMULATE_EXAMPLE: &str = "\
+Example:
+  tripline simulate plan.json --seed 7 --out run
+
+A small plan:
+  {\"seconds\": 240,
+   \"services\": [{\"name\": \"shop/web\", \"median_ms\": 2, \"calls\": [{\"server\": \"shop/db\"}]},
+                {\"name\": \"shop/db\", \"median_ms\": 3}],
+   \"entries\": [{\"server\": \"shop/web\", \"per_second\": 100}],
+   \"faults\": [{\"kind\": \"errors\", \"service\": \"shop/db\", \"from_s\": 120, \"to_s\": 180, \"ratio\": 0.5}]}
+
+docs/simulation.md lists every field and every kind of fault.";
+
 /// `tripline demo-service`.
 #[derive(Debug, Args)]
 pub struct DemoServiceArguments {
@@ -414,6 +480,8 @@ mod tests {
             ("tripline edges -o yaml", "possible values: table, json"),
             ("tripline edgess", "edges"),
             ("tripline mesh check", "<PATH>"),
+            ("tripline detect", "<WINDOWS>"),
+            ("tripline simulate plan.json", "--out <DIR>"),
             ("tripline localise w.jsonl --from 1", "--to <TIME>"),
             ("tripline localise w.jsonl --from 1 --to 2 --signal noise", "possible values: latency, failures"),
         ];

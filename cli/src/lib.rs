@@ -10,6 +10,7 @@ mod client;
 mod collector;
 mod demo;
 mod demo_service;
+mod detect;
 mod exit;
 mod graph;
 mod localise;
@@ -17,6 +18,7 @@ mod logging;
 mod mesh;
 mod show;
 mod signals;
+mod simulate;
 mod style;
 mod table;
 
@@ -51,6 +53,8 @@ fn run(arguments: Arguments) -> Outcome {
             Command::DemoService(service) => demo_service::run(service).await,
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
             Command::Localise(arguments) => localise::run(&arguments),
+            Command::Detect(arguments) => detect::run(&arguments),
+            Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Graph(graph) => graph::run(graph, &api).await,
             Command::Show(show) => show::run(show, &api).await,
         }

@@ -18,7 +18,7 @@ use tripline_topology::recording::{Recording, RecordingLimits};
 
 use crate::args::{LocaliseArguments, LocaliseSignal, Output};
 use crate::exit::Outcome;
-use crate::style::{self, tell, yellow};
+use crate::style::{self, printable, tell, yellow};
 
 /// Runs `tripline localise`.
 pub(crate) fn run(arguments: &LocaliseArguments) -> Outcome {
@@ -26,6 +26,10 @@ pub(crate) fn run(arguments: &LocaliseArguments) -> Outcome {
     let windows = read(&arguments.windows)?;
     let baseline = arguments.baseline.as_deref().map(read).transpose()?;
     let answer = localise(&Settings::default(), &windows, baseline.as_ref(), &question)?;
+    if let Some(entry) = question.entry.as_ref().filter(|entry| !answer.entries.contains(entry)) {
+        let entry = printable(entry);
+        tell(format_args!("{} no \"{entry}\" in the recording: asked all that nobody calls", yellow("warning:")));
+    }
     let text = match arguments.output {
         Output::Json => format!("{:#}\n", json::answer(&answer, &windows, baseline.as_ref())),
         Output::Table => page::answer(&answer, style::colours_on_stdout()),

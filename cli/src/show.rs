@@ -2,6 +2,7 @@
 
 mod breakers;
 mod edges;
+mod explain;
 mod figures;
 mod incident;
 mod incidents;
@@ -35,6 +36,7 @@ pub(crate) async fn run(command: ShowCommand, api: &ApiArguments) -> Outcome {
         ShowCommand::Top(arguments) => top::run(&client, &arguments).await,
         ShowCommand::Trace(arguments) => trace::run(&client, &arguments).await,
         ShowCommand::Logs(arguments) => logs::run(&client, &arguments).await,
+        ShowCommand::Explain(arguments) => explain::run(&client, &arguments).await,
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -31,7 +32,7 @@ use crate::http::{Assets, DemoControl, MeshStore};
 use crate::journal::{self, Journal};
 use crate::live;
 use crate::receive::{self, Committer, Intake, Outlets, Store};
-use crate::serve::{self, Listener, Speaks};
+use crate::serve::{self, BindError, Listener, Speaks};
 use crate::{alert, http, metrics, tls};
 
 /// How long exporters and other parts may take to end.
@@ -55,6 +56,8 @@ pub struct Addresses {
     pub otlp_grpc: SocketAddr,
     /// OTLP over HTTP.
     pub otlp_http: SocketAddr,
+    /// X-Ray's daemon protocol; none when its usual port was taken.
+    pub xray: Option<SocketAddr>,
 }
 
 /// Why the collector could not start, or did not go on.
@@ -230,6 +233,8 @@ struct Listeners {
     http: Listener,
     otlp_grpc: Listener,
     otlp_http: Listener,
+    /// TCP and UDP of one port.
+    xray: Option<(Listener, UdpSocket)>,
 }
 
 impl Listeners {
@@ -239,14 +244,16 @@ impl Listeners {
             http: serve::bind("listen.http", listen.http).await?,
             otlp_grpc: serve::bind("listen.otlp_grpc", listen.otlp_grpc).await?,
             otlp_http: serve::bind("listen.otlp_http", listen.otlp_http).await?,
+            xray: bind_xray(listen.xray).await?,
         })
     }
 
-    const fn addresses(&self) -> Addresses {
+    fn addresses(&self) -> Addresses {
         Addresses {
             http: self.http.address(),
             otlp_grpc: self.otlp_grpc.address(),
             otlp_http: self.otlp_http.address(),
+            xray: self.xray.as_ref().map(|(tcp, _)| tcp.address()),
         }
     }
 
@@ -262,6 +269,18 @@ impl Listeners {
             let tls = config.tls.as_ref().map(|tls| tls::server(tls, speaks.alpn())).transpose()?;
             Ok::<_, AppError>(serve::Settings { speaks, tls, limits: config.limits, counters: Arc::default() })
         };
+        if let Some((tcp, udp)) = self.xray {
+            let datagrams = receive::xray::datagrams(udp, intake.clone(), stop.clone());
+            named(ends, "X-Ray datagrams", datagrams);
+            let intake = intake.clone();
+            let answers = service_fn(move |request| {
+                let intake = intake.clone();
+                async move { Ok::<_, Infallible>(receive::xray::answer(&intake, request).await) }
+            });
+            // The SDKs speak to the daemon without TLS.
+            let plain = serve::Settings { tls: None, ..settings(Speaks::Http)? };
+            named(ends, "X-Ray listener", tcp.serve(plain, answers, stop.clone()));
+        }
         let grpc = receive::grpc::Grpc::new(intake.clone(), token.clone());
         let grpc = service_fn(move |request| {
             let grpc = grpc.clone();
@@ -277,6 +296,25 @@ impl Listeners {
         named(ends, "OTLP gRPC listener", self.otlp_grpc.serve(settings(Speaks::Http2)?, grpc, stop.clone()));
         named(ends, "OTLP HTTP listener", self.otlp_http.serve(settings(Speaks::Http)?, otlp, stop.clone()));
         Ok(())
+    }
+}
+
+/// Binds X-Ray's port: the one that was asked for, else the usual one, if nobody has it.
+async fn bind_xray(wanted: Option<SocketAddr>) -> Result<Option<(Listener, UdpSocket)>, BindError> {
+    const SETTING: &str = "listen.xray";
+    let both = async |address| {
+        let tcp = serve::bind(SETTING, address).await?;
+        let address = tcp.address();
+        let udp = UdpSocket::bind(address).await;
+        Ok((tcp, udp.map_err(|source| BindError::Other { address, setting: SETTING, source })?))
+    };
+    match (wanted, both(wanted.unwrap_or(receive::xray::USUAL)).await) {
+        (_, Ok(bound)) => Ok(Some(bound)),
+        (Some(_), Err(error)) => Err(error),
+        (None, Err(error)) => {
+            tracing::warn!(%error, "not receiving from X-Ray's SDKs; another daemon may have its port");
+            Ok(None)
+        }
     }
 }
 

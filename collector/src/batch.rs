@@ -1,7 +1,7 @@
 //! What one accepted OTLP request held, decoded once and shared by everyone behind the receiver.
 
 use tripline_model::{BreakerTransition, SidecarReport, Timestamp};
-use tripline_otlp::{LogRecord, SpanRecord};
+use tripline_otlp::{LogRecord, Spans};
 
 /// The content of one accepted request.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,8 +14,8 @@ pub struct Batch {
     pub reports: Vec<SidecarReport>,
     /// Breaker transitions, repeats already taken out.
     pub transitions: Vec<BreakerTransition>,
-    /// Spans.
-    pub spans: Vec<SpanRecord>,
+    /// Spans, as the bytes they came in.
+    pub spans: Spans,
     /// Log records; those that carry transitions are in here, too.
     pub logs: Vec<LogRecord>,
 }

@@ -52,14 +52,16 @@ pub struct Listen {
     pub http: SocketAddr,
     /// OTLP over gRPC.
     pub otlp_grpc: SocketAddr,
-    /// OTLP over HTTP.
+    /// OTLP over HTTP, and Zipkin's JSON.
     pub otlp_http: SocketAddr,
+    /// X-Ray's daemon protocol, UDP and TCP; none: where the SDKs look for it, if that is free.
+    pub xray: Option<SocketAddr>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { http: local(7600), otlp_grpc: local(4317), otlp_http: local(4318) }
+        Self { http: local(7600), otlp_grpc: local(4317), otlp_http: local(4318), xray: None }
     }
 }
 

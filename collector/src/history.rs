@@ -96,8 +96,8 @@ impl Settings {
         Self {
             dir,
             flush_every: Duration::from_secs(10),
-            flush_rows: 50_000,
-            buffer_rows: 200_000,
+            flush_rows: 150_000,
+            buffer_rows: 450_000,
             retention,
             query_timeout: Duration::from_secs(10),
             concurrent_queries: 2,

@@ -5,8 +5,8 @@
 //! around it only selects and performs its effects.
 
 mod attribute;
-mod calls;
 pub(crate) mod convert;
+mod explain;
 mod sidecars;
 mod state;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tripline_api as api;
-use tripline_model::EdgeWindow;
+use tripline_model::{EdgeWindow, ServiceName};
 
 use crate::batch::Batch;
 use crate::clock;
@@ -72,6 +72,10 @@ pub struct Counters {
     pub spans_evicted: u64,
     /// Spans seen before.
     pub spans_repeated: u64,
+    /// Peers that were guessed from a client's span and taken back when the real server showed up.
+    pub peers_retracted: u64,
+    /// Calls dropped because they fell on too many edges and seconds at once.
+    pub calls_dropped: u64,
 }
 
 /// Something that is due to be told, with the incident as it is now. `alerts_sent` already counts this one.
@@ -102,6 +106,8 @@ pub struct Live {
 enum Query {
     /// The graph over another window than a minute.
     Graph(Duration, oneshot::Sender<api::Graph>),
+    /// Why there is an edge between two services, or none.
+    Explain(ServiceName, ServiceName, oneshot::Sender<api::Explanation>),
 }
 
 impl Live {
@@ -109,6 +115,15 @@ impl Live {
     pub async fn graph(&self, window: Duration) -> Option<api::Graph> {
         let (answer, asked) = oneshot::channel();
         self.queries.send(Query::Graph(window, answer)).await.ok()?;
+        asked.await.ok()
+    }
+}
+
+impl Live {
+    /// Why there is an edge between two services, or none; no answer when the live task has ended.
+    pub async fn explain(&self, client: ServiceName, server: ServiceName) -> Option<api::Explanation> {
+        let (answer, asked) = oneshot::channel();
+        self.queries.send(Query::Explain(client, server, answer)).await.ok()?;
         asked.await.ok()
     }
 }
@@ -147,9 +162,11 @@ async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
                 outputs.perform(&mut state, effects, false);
             }
             query = inputs.asked.recv() => {
-                if let Some(Query::Graph(window, answer)) = query {
-                    // Whoever asked may have left; then nobody wants the answer.
-                    let _ = answer.send(state.graph(window, clock::now()));
+                // Whoever asked may have left; then nobody wants the answer.
+                match query {
+                    Some(Query::Graph(window, answer)) => drop(answer.send(state.graph(window, clock::now()))),
+                    Some(Query::Explain(client, server, answer)) => drop(answer.send(state.explain(&client, &server))),
+                    None => {}
                 }
             }
             _ = ticks.tick() => {

@@ -10,6 +10,8 @@
 //! 5. [`commit`], one thread that owns the journal, writes the request, syncs, takes repeats out ([`repeats`]), hands the
 //!    [`Batch`](crate::batch::Batch) to the graph, history and the exporters in the order of positions, and only then is the sender told.
 //!
+//! Zipkin's JSON (`http`) and X-Ray's segments ([`xray`]) become OTLP protobuf in step 4 and differ in nothing from there on.
+//!
 //! # Answers
 //! As the OTLP specification 1.9 asks: a [`Refusal`] carries one [`Reason`], and the reason alone decides the status, whether
 //! the sender should try again, and which counter grows. What is permanently bad within an otherwise good request is left
@@ -28,6 +30,7 @@ pub mod http;
 pub mod intake;
 mod repeats;
 mod replay;
+pub mod xray;
 
 use std::sync::Arc;
 use std::sync::mpsc;

@@ -36,7 +36,7 @@ mod spans;
 
 pub use decode::{DecodedReports, MAX_BREAKERS, MAX_EDGES, ReportError, decode_reports};
 pub use encode::encode_report;
-pub use spans::encode_spans;
+pub use spans::{encode_records, encode_spans};
 
 #[cfg(test)]
 pub(crate) mod tests;

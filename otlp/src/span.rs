@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tripline_model::{NodeKind, ServiceName, SpanId, Timestamp, TraceId};
 
 pub use decode::{DecodedSpans, MAX_EVENTS, MAX_LINKS, RejectedSpans, decode};
+pub(crate) use decode::{is_odd, kind_of, status_of};
 
 /// OTLP's span kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -157,6 +157,11 @@ pub fn check_protobuf(signal: Signal, bytes: &[u8]) -> Result<(), DecodeError> {
     scan::check(root, bytes)
 }
 
+/// Whether decoding one `AnyValue` stays within the limits.
+pub(crate) fn check_value(bytes: &[u8]) -> Result<(), DecodeError> {
+    scan::check(Kind::AnyValue, bytes)
+}
+
 fn decode_protobuf<T: Message + Default>(signal: Signal, bytes: &[u8]) -> Result<T, DecodeError> {
     check_protobuf(signal, bytes)?;
     Ok(T::decode(bytes)?)

@@ -4,7 +4,6 @@
 //! runs everything else (admin port, reports, export, name resolution), so that telemetry never competes with a request
 //! inside one runtime.
 
-use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;

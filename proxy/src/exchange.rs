@@ -108,7 +108,7 @@ impl Exchange {
     /// A connection whose bytes pass without being looked at: it belongs to no trace and to no request.
     pub(crate) fn connection(worker: &Arc<Worker>, slot: EdgeSlot, busy: Busy) -> Self {
         let side = match slot {
-            EdgeSlot::Outbound(_) => Side::Outbound { joined: false, mark: None },
+            EdgeSlot::Outbound(_) => Side::Outbound { joined: None, mark: None },
             EdgeSlot::Inbound(_) => Side::Inbound(None),
         };
         Self::new(worker, slot, (TraceContext::none(), worker.shared.clock.now()), side, busy)

@@ -7,21 +7,20 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use crate::connection;
 use crate::drain::Drain;
+use crate::hits::Hit;
 use crate::worker::{Half, Worker};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
-/// Header fields that hyper takes without being told, in room that it need not allocate.
-const HYPER_HEADERS: usize = 100;
 /// Pause after an error that concerns the process, such as no free descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -125,11 +125,12 @@ impl Planner {
             let same = before.and_then(|plan| plan.access_log.as_ref()).filter(|log| log.is_of(declared));
             same.cloned().unwrap_or_else(|| AccessLog::new(declared, self.clock))
         });
+        let tls = self.tls_files(&apps, &targets, before);
         Ok(Plan {
             access_log,
             directory,
             targets,
-            tls: self.tls_files(&apps, &targets, before),
+            tls,
             apps,
             inbound,
             egress: node.egress,

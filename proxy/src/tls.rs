@@ -87,11 +87,6 @@ pub(crate) struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Whether there are any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.servers.is_empty() && self.clients.is_empty()
-    }
-
     /// Reads files that have changed. What cannot be used is told, and what was used before stays.
     pub(crate) fn refresh(&self) {
         for result in self.servers.iter().map(|side| side.refresh()).chain(self.clients.iter().map(|c| c.refresh())) {

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tripline_model::{ServiceName, Sidecar};
 
+use crate::app_side::AppSide;
 use crate::arrival::Arrival;
 use crate::clock::Clock;
 use crate::correlate::Correlator;
@@ -24,7 +25,6 @@ use crate::settings::Forward;
 use crate::span_queue::SpanQueue;
 use crate::tally::Shard;
 use crate::target::Target;
-use crate::tls::TlsFiles;
 use crate::trace_context::Sampler;
 use crate::transport::Http2Limits;
 

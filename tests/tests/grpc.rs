@@ -64,12 +64,12 @@ async fn counted(sidecar: &Sidecar, half: &str, outcome: &str, count: u64) -> Re
 #[tokio::test]
 async fn every_form_of_call_passes_two_sidecars_and_its_status_decides() -> Result<()> {
     let shop = Shop::start().await?;
-    let mut client = python("client.py", &[shop.outbound.to_string(), "20".to_owned()])?;
-    let ended = client.ended(Duration::from_secs(60)).await?;
+    let mut client = python("client.py", &[shop.outbound.to_string(), "5".to_owned()])?;
+    let ended = client.ended(Duration::from_secs(150)).await?;
     ensure!(ended.success() && client.output().contains("all well"), "{}", client.output());
     for (sidecar, half) in [(&shop.web, "outbound"), (&shop.checkout, "inbound")] {
         // Four forms that succeed and one that the server refuses, which is no failure of it.
-        counted(sidecar, half, "success", 20 * 5).await?;
+        counted(sidecar, half, "success", 5 * 5).await?;
         counted(sidecar, half, "failure", 2).await?;
     }
     let connections = shop.checkout.admin.text("/metrics").await?;

@@ -1,9 +1,9 @@
 //! Recognises cascades: from degraded edges over incidents to the suspected origin and the few things worth telling.
 //!
 //! Every window of [`Settings::window`] each edge is measured against its own baseline ([`degraded`]); a breaker that is not closed
-//! counts at once. Degraded edges that share a service form one component, and a component is one incident for
-//! as long as it lives ([`incident`]). Within it, failures and added latency are followed from the entry points to where they started
-//! ([`blame`]): a service is suspected for what its own dependencies do not explain. [`story`] puts hops in causal order
+//! counts at once. Degraded edges that share a service form one component, which is split where independent faults meet at a common
+//! caller ([`roots`]); a part is one incident for as long as it lives ([`incident`]). Within it, failures and added latency are followed from the entry points to where they started
+//! ([`blame`]): a service is suspected for what its own dependencies do not explain, and a client for what it asks beyond the usual ([`demand`]). [`story`] puts hops in causal order
 //! and reads the level off them.
 //!
 //! Cold start: without a baseline no latency is too high, and failures are measured against none at all, so that an incident that is under way when
@@ -15,12 +15,14 @@
 //! from published work where there is some: robust median and MAD beat mean and deviation when the onset is known only
 //! roughly (BARO, ASE'24 comparison). The floor of 10 ms under the latency test is ours: below it schedulers are heard.
 //!
-//! Known limit: two faults that hurt one common caller at the same time are one incident with two candidates.
+//! Known limit: two faults of which one service calls the other, over whatever many hops, are one incident with two candidates.
 
 mod baseline;
 mod blame;
 mod degraded;
+mod demand;
 mod incident;
+mod roots;
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,9 +31,11 @@ use std::time::Duration;
 use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
 
 use crate::ServiceGraph;
+use blame::Flows;
 use degraded::{EdgeWatch, ServiceWatches};
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
-use incident::Tracked;
+use incident::{Others, Tracked, View};
+use roots::Part;
 
 pub use blame::{Suspect, SuspectKind};
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
@@ -98,10 +102,17 @@ pub(crate) struct Trip {
     pub(crate) key: EdgeKey,
     pub(crate) reason: tripline_model::TransitionReason,
     pub(crate) induced: bool,
+    /// Attempts in the breaker's window, failed ones among them, and the limit that was reached.
+    pub(crate) numbers: (u64, u64, f64),
 }
 
 /// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
 const MAX_TRIPS: usize = 10_000;
+
+/// Calls between two tripped breakers that may be silent.
+const SILENT_HOPS: usize = 3;
+/// Trips of one moment that are bridged; of more the latest.
+const MAX_BRIDGED: usize = 64;
 
 /// What an evaluation brought.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -121,6 +132,8 @@ pub struct Detector {
     watches: BTreeMap<EdgeKey, EdgeWatch>,
     services: ServiceWatches,
     trips: VecDeque<Trip>,
+    /// Every opening, also of a breaker whose probe failed: each would have been an alert.
+    openings: VecDeque<(Timestamp, EdgeKey)>,
     judged_to: Option<Timestamp>,
     incidents: Vec<Tracked>,
     opened: u64,
@@ -135,6 +148,7 @@ impl Detector {
             watches: BTreeMap::new(),
             services: ServiceWatches::new(),
             trips: VecDeque::new(),
+            openings: VecDeque::new(),
             judged_to: None,
             incidents: Vec::new(),
             opened: 0,
@@ -149,7 +163,14 @@ impl Detector {
     /// Notes a breaker's transition; `key` is the edge it is on. Only openings from closed matter here: a failed probe
     /// is the same trip going on.
     pub fn observe(&mut self, transition: &BreakerTransition, key: EdgeKey) {
-        if transition.to != BreakerState::Open || transition.from != BreakerState::Closed {
+        if transition.to != BreakerState::Open {
+            return;
+        }
+        if self.openings.len() == MAX_TRIPS {
+            self.openings.pop_front();
+        }
+        self.openings.push_back((transition.at, key.clone()));
+        if transition.from != BreakerState::Closed {
             return;
         }
         if self.trips.len() == MAX_TRIPS {
@@ -160,6 +181,7 @@ impl Detector {
             key,
             reason: transition.reason,
             induced: transition.origin == tripline_model::FailureOrigin::Induced,
+            numbers: (transition.window_total, transition.window_failed, transition.threshold),
         };
         // Sidecars' events arrive slightly out of order; the list is kept in the order of their times.
         let at = self.trips.partition_point(|known| known.at <= trip.at);
@@ -172,13 +194,22 @@ impl Detector {
         let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
         self.incidents.iter_mut().for_each(Tracked::clear_degraded);
-        let bridged = self.bridged(graph, degraded, now);
-        for component in components(graph, bridged) {
-            self.assign(component, now);
+        let (degraded, bridges) = self.bridged(graph, degraded, now);
+        for component in components(graph, &degraded, &bridges) {
+            for part in self.split(graph, component, now) {
+                self.assign(part, now);
+            }
         }
-        let view = incident::View { settings: &self.settings, graph, watches: &self.watches, services: &self.services };
-        for tracked in &mut self.incidents {
-            let notices = tracked.advance(&view, &self.trips, now);
+        let others = self.others();
+        let view = View {
+            settings: &self.settings,
+            graph,
+            watches: &self.watches,
+            services: &self.services,
+            trips: &self.trips,
+        };
+        for (tracked, others) in self.incidents.iter_mut().zip(others) {
+            let notices = tracked.advance(&view, &self.openings, &others, now);
             let id = &tracked.incident.id;
             if tracked.merged {
                 evaluation.merged.push(id.clone());
@@ -234,34 +265,89 @@ impl Detector {
     }
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
-    /// and before any count has come in. Where the server of one that tripped calls the client of another, the call
-    /// between them belongs to the story.
-    fn bridged(&self, graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>, now: Timestamp) -> BTreeSet<EdgeKey> {
+    /// and before any count has come in. Where the server of one that tripped reaches the client of another over at most
+    /// [`SILENT_HOPS`] calls, the two belong together; a single call between them belongs to the story. Answers what is degraded so, and
+    /// the longer bridges.
+    fn bridged(
+        &self,
+        graph: &ServiceGraph,
+        degraded: BTreeSet<EdgeKey>,
+        now: Timestamp,
+    ) -> (BTreeSet<EdgeKey>, BTreeSet<EdgeKey>) {
         let since = now - self.settings.window * 2;
-        let tripped: BTreeSet<&EdgeKey> =
-            self.trips.iter().rev().take_while(|trip| trip.at >= since).map(|trip| &trip.key).collect();
-        let servers: BTreeSet<_> = tripped.iter().map(|key| &key.server).collect();
+        let recent = self.trips.iter().rev().take_while(|trip| trip.at >= since).take(MAX_BRIDGED);
+        let tripped: BTreeSet<&EdgeKey> = recent.map(|trip| &trip.key).collect();
         let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
-        let hops: Vec<EdgeKey> = graph
-            .edges()
-            .map(|(key, _)| key)
-            .filter(|key| servers.contains(&key.client) && clients.contains(&key.server))
-            .cloned()
-            .collect();
         let mut bridged = degraded;
-        bridged.extend(hops);
-        bridged
+        let mut bridges = BTreeSet::new();
+        if tripped.len() < 2 {
+            return (bridged, bridges);
+        }
+        let mut calls: BTreeMap<_, Vec<&EdgeKey>> = BTreeMap::new();
+        for (key, _) in graph.edges() {
+            calls.entry(&key.client).or_default().push(key);
+        }
+        for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
+            // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.
+            let mut ways: VecDeque<Vec<&EdgeKey>> = VecDeque::from([Vec::new()]);
+            let mut seen = BTreeSet::from([start]);
+            while let Some(way) = ways.pop_front() {
+                let here = way.last().map_or(start, |key| &key.server);
+                for key in calls.get(here).into_iter().flatten() {
+                    let mut further = way.clone();
+                    further.push(key);
+                    if clients.contains(&key.server) {
+                        let whole = if further.len() == 1 { &mut bridged } else { &mut bridges };
+                        whole.extend(further.into_iter().cloned());
+                    } else if further.len() < SILENT_HOPS && seen.insert(&key.server) {
+                        ways.push_back(further);
+                    }
+                }
+            }
+        }
+        (bridged, bridges)
     }
 
-    /// Gives a component to the incident it belongs to, opening one or merging two where needed.
-    fn assign(&mut self, component: BTreeSet<EdgeKey>, now: Timestamp) {
+    /// The independent faults in a component.
+    fn split(&self, graph: &ServiceGraph, component: BTreeSet<EdgeKey>, now: Timestamp) -> Vec<Part> {
+        let view = View {
+            settings: &self.settings,
+            graph,
+            watches: &self.watches,
+            services: &self.services,
+            trips: &self.trips,
+        };
+        let known = self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none() && !tracked.merged);
+        let known: BTreeSet<Suspect> = known.flat_map(|tracked| tracked.roots.iter().cloned()).collect();
+        roots::split(&view, component, &known, now)
+    }
+
+    /// For each incident what belongs to the others that go on: it explains nothing here.
+    fn others(&self) -> Vec<Others> {
+        let live = |tracked: &&Tracked| tracked.incident.resolved.is_none() && !tracked.merged;
+        if self.incidents.iter().filter(live).count() < 2 {
+            return self.incidents.iter().map(|_| Others::default()).collect();
+        }
+        let of = |own: &Tracked| {
+            let mut others = Others::default();
+            for tracked in self.incidents.iter().filter(live).filter(|other| other.incident.id != own.incident.id) {
+                others.roots.extend(tracked.roots.difference(&own.roots).cloned());
+                others.edges.extend(tracked.touched.iter().cloned());
+            }
+            others
+        };
+        self.incidents.iter().map(of).collect()
+    }
+
+    /// Gives a part to the incident it belongs to, opening one or merging two where needed.
+    fn assign(&mut self, part: Part, now: Timestamp) {
         let reopen = self.settings.reopen_within;
         let mut matching: Vec<usize> = (0..self.incidents.len())
-            .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&component, now, reopen)))
+            .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
             .collect();
         let Some(first) = (!matching.is_empty()).then(|| matching.remove(0)) else {
             self.opened += 1;
-            self.incidents.push(Tracked::open(component, now, self.opened));
+            self.incidents.push(Tracked::open(part, now, self.opened));
             return;
         };
         for other in matching {
@@ -271,18 +357,22 @@ impl Detector {
             }
         }
         if let Some(tracked) = self.incidents.get_mut(first) {
-            tracked.set_degraded(component, now);
+            tracked.set_degraded(part, now);
         }
     }
 }
 
-/// Groups degraded edges that share a service. Callers from outside do not join what they call: one user would tie
-/// unrelated entry points together.
-fn components(graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>) -> Vec<BTreeSet<EdgeKey>> {
+/// Groups degraded edges that share a service, or that bridges join. Callers from outside do not join what they call: one user would
+/// tie unrelated entry points together.
+fn components(
+    graph: &ServiceGraph,
+    degraded: &BTreeSet<EdgeKey>,
+    bridges: &BTreeSet<EdgeKey>,
+) -> Vec<BTreeSet<EdgeKey>> {
     use petgraph::unionfind::UnionFind;
     use tripline_model::NodeKind;
 
-    let keys: Vec<EdgeKey> = degraded.into_iter().collect();
+    let keys: Vec<&EdgeKey> = degraded.union(bridges).collect();
     let mut joined = UnionFind::<usize>::new(keys.len());
     let mut first_at = BTreeMap::new();
     for (at, key) in keys.iter().enumerate() {
@@ -296,7 +386,9 @@ fn components(graph: &ServiceGraph, degraded: BTreeSet<EdgeKey>) -> Vec<BTreeSet
     }
     let mut groups: BTreeMap<usize, BTreeSet<EdgeKey>> = BTreeMap::new();
     for (at, key) in keys.into_iter().enumerate() {
-        groups.entry(joined.find(at)).or_default().insert(key);
+        if degraded.contains(key) {
+            groups.entry(joined.find(at)).or_default().insert(key.clone());
+        }
     }
     groups.into_values().collect()
 }

@@ -176,6 +176,21 @@ impl ServiceGraph {
         self.edges.get_mut(&key).is_some_and(|edge| edge.note_breaker(breaker, room, now))
     }
 
+    /// Takes back an edge that only spans told of and that turned out to lead elsewhere; with it the node at its end, when nothing
+    /// else leads there. Answers whether there was one.
+    pub fn forget_guess(&mut self, key: &EdgeKey) -> bool {
+        if !self.edges.get(key).is_some_and(EdgeState::is_only_from_spans) {
+            return false;
+        }
+        self.edges.remove(key);
+        let is_guess = self.nodes.get(&key.server).is_some_and(|node| !node.has_sidecar);
+        if is_guess && !self.edges.keys().any(|other| other.client == key.server || other.server == key.server) {
+            self.nodes.remove(&key.server);
+        }
+        self.generation += 1;
+        true
+    }
+
     /// Forgets what was silent for long and thins out what is old. Call about once a second.
     pub fn tidy(&mut self, now: Timestamp) {
         let silent = self.limits.forget_after;

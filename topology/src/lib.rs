@@ -11,6 +11,7 @@ pub mod graph;
 pub mod layout;
 pub mod localise;
 pub mod recording;
+pub mod replay;
 mod robust;
 mod share_out;
 pub mod summary;

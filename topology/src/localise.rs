@@ -16,7 +16,8 @@
 //! 4. [`missing`]: requests that ended early, without the calls they used to make; that is how a failure shows where nobody reported
 //!    a status. It belongs to the client, or to a dependency that several such clients share, if they still called it often enough.
 //! 5. [`crate::share_out`]: shared out from the entry points, callee first over the condensation of the graph: the share of
-//!    their excess that disappears without the suspect's own. This is the score; what is left over is unexplained.
+//!    their excess that disappears without the suspect's own. This is the score; what is left over is unexplained. If nothing at all is
+//!    known of the entry points in the incident, every service counts as one.
 //! 6. [`answer`]: both kinds in one order. Missing calls weigh by how far they are believed, less by up to half of that where the entry points'
 //!    signal is itself out of the ordinary. Breakers break ties within 0.10: the first that opened points at its server.
 //!
@@ -65,7 +66,8 @@ pub struct Question {
     pub from: Timestamp,
     /// End of it.
     pub to: Timestamp,
-    /// The entry point that is hurt; none for all services that nobody in the graph calls.
+    /// The entry point that is hurt. If there is none, or the recording does not have it, all services that nobody in the graph calls are asked;
+    /// [`Answer::entries`] tells which they are.
     pub entry: Option<Name>,
     /// What to explain; none for what is more out of the ordinary.
     pub signal: Option<Signal>,
@@ -92,9 +94,6 @@ pub enum LocaliseError {
     /// Nothing says what is normal.
     #[error("nothing to compare with: give a --baseline, or a recording with at least 3 windows before the incident")]
     NoBaseline,
-    /// The entry point is not there.
-    #[error("the entry point \"{0}\" is not in the recording")]
-    UnknownEntry(Name),
 }
 
 /// Answers `question` about `windows`. `baseline` says what is normal; without it the time before the incident does.

@@ -9,21 +9,30 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::places::Places;
-use crate::ui;
+use crate::{command, ui};
 
 /// The benchmarks that exist.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Bench {
     /// Sizes of the web UI's files: as they are, as brotli, as gzip
     Ui,
+    /// The cascade detector on simulated incidents, beside simple methods, and its speed
+    Topology,
 }
 
-/// Runs one of them, or all.
-pub(crate) fn bench(places: &Places, which: Option<Bench>) -> Result<()> {
+/// Runs one of them, or all. `arguments` are for the one that was named.
+pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String]) -> Result<()> {
     let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
+        Bench::Topology => topology(places, arguments),
     })
+}
+
+/// The simulator's own benchmark, compiled with optimisation.
+fn topology(places: &Places, arguments: &[String]) -> Result<()> {
+    let cargo = ["bench", "--locked", "--package", "tripline-simulate", "--bench", "topology", "--"];
+    command::run(places.cargo().args(cargo).args(arguments))
 }
 
 fn page(places: &Places) -> Result<()> {

@@ -54,6 +54,9 @@ enum Task {
     Bench {
         /// Which of them; all when left out
         which: Option<bench::Bench>,
+        /// Given to the benchmark as they are, e.g. topology --seeds 0..100
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Checks format, lints, licences and advisories
     Lint,
@@ -82,7 +85,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { arguments } => build::demo(&places, &arguments),
         Task::Build { release } => build::build(&places, build::Profile::from_flag(release)),
         Task::Test { arguments } => test::test(&places, &arguments),
-        Task::Bench { which } => bench::bench(&places, which),
+        Task::Bench { which, arguments } => bench::bench(&places, which, &arguments),
         Task::Lint => lint::lint(&places),
         Task::Ui { force } => ui::ui(&places, if force { ui::Freshness::Rebuild } else { ui::Freshness::Keep }),
     }
@@ -104,5 +107,8 @@ mod tests {
         );
         assert!(matches!(parse("xtask build --release"), Ok(Task::Build { release: true })));
         assert!(parse("xtask bench everything").is_err());
+        assert!(
+            matches!(parse("xtask bench topology --seeds 0..9"), Ok(Task::Bench { arguments, .. }) if arguments.len() == 2)
+        );
     }
 }

@@ -175,7 +175,7 @@ fn words<const N: usize>(words: [&str; N]) -> Vec<OsString> {
 fn listen(base: Option<u16>) -> Listen {
     let Some(base) = base else { return Listen::default() };
     let at = |offset| SocketAddr::from((Ipv4Addr::LOCALHOST, base.saturating_add(offset)));
-    Listen { http: at(0), otlp_grpc: at(1), otlp_http: at(2) }
+    Listen { http: at(0), otlp_grpc: at(1), otlp_http: at(2), xray: None }
 }
 
 /// The sidecar's binary: the one that the variable names, or the one beside this program.

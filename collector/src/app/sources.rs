@@ -37,6 +37,9 @@ pub(super) fn receivers(counters: Arc<Counters>) -> Source {
         }
         let plain = [
             ("tripline_collector_rejected_items", "Items left out of otherwise good requests", &c.rejected_items),
+            ("tripline_collector_xray_datagrams", "X-Ray datagrams received", &c.xray_datagrams),
+            ("tripline_collector_xray_left_out", "X-Ray segments in progress or without a service", &c.xray_left_out),
+            ("tripline_collector_xray_dropped", "Spans from X-Ray datagrams dropped", &c.xray_dropped),
             ("tripline_collector_repeated_reports", "Sidecar reports seen before", &c.repeated_reports),
             ("tripline_collector_repeated_transitions", "Breaker transitions seen before", &c.repeated_transitions),
             ("tripline_collector_journal_commits", "Syncs of the journal", &c.journal_commits),

@@ -20,7 +20,7 @@ struct Running {
 
 fn config(folder: &Path) -> Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listen = Listen { http: any, otlp_grpc: any, otlp_http: any };
+    let listen = Listen { http: any, otlp_grpc: any, otlp_http: any, xray: Some(any) };
     Config { data_dir: folder.to_owned(), listen, ..Config::default() }
 }
 

@@ -6,13 +6,22 @@ use super::{Config, Durability};
 
 pub(super) fn whole(config: &Config, lines: &Lines, problems: &mut Problems) {
     let listen = config.listen;
-    let listeners =
-        [("listen.http", listen.http), ("listen.otlp_grpc", listen.otlp_grpc), ("listen.otlp_http", listen.otlp_http)];
+    let listeners: Vec<_> =
+        [("listen.http", listen.http), ("listen.otlp_grpc", listen.otlp_grpc), ("listen.otlp_http", listen.otlp_http)]
+            .into_iter()
+            .chain(listen.xray.map(|address| ("listen.xray", address)))
+            .collect();
     let authenticated = config.token.is_some() || config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
 
     for (index, (field, address)) in listeners.iter().enumerate() {
         let line = lines.get(field).copied();
-        if !address.ip().is_loopback() && !authenticated && !config.allow_unauthenticated {
+        if *field == "listen.xray" && !address.ip().is_loopback() && !config.allow_unauthenticated {
+            let message = format!(
+                "{address} can be reached from other machines, and X-Ray's protocol authenticates nobody; say \
+                 `allow_unauthenticated: true`"
+            );
+            problems.note(line, field, message);
+        } else if !address.ip().is_loopback() && !authenticated && !config.allow_unauthenticated {
             let message = format!(
                 "{address} can be reached from other machines and nothing authenticates them; set `token` or \
                  `tls.client_ca`, or say `allow_unauthenticated: true`"

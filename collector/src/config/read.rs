@@ -48,6 +48,10 @@ fn listen(root: &mut Section<'_>, listen: &mut Listen, lines: &mut Lines, proble
         }
         section.set(key, address, value::address, problems);
     }
+    if let Some(node) = section.node("xray") {
+        lines.insert("listen.xray", document::line(node));
+    }
+    listen.xray = section.value("xray", value::address, problems);
     section.end(problems);
 }
 

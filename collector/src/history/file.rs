@@ -1,12 +1,13 @@
 //! One Parquet file: how it is written, and what the manifest says about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use polars::polars_utils::compression::ZstdLevel;
 use polars::prelude::*;
-use tripline_model::Timestamp;
+use tripline_model::{Timestamp, TraceId};
 
 use super::bloom::Bloom;
 use super::frame::Table;
@@ -57,15 +58,21 @@ pub(super) fn folder(kind: Kind, at: Timestamp) -> String {
 /// Sorts and writes `frame`; afterwards the file is on disk, but belongs to history only once the manifest names it.
 pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteError> {
     let Place { dir, kind, written_at, number, position, level } = place;
-    let mut frame = frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?;
+    // Spans that were just encoded are in their order already, and there are the most of them.
+    let mut frame = if level == 0 && kind == Kind::Spans {
+        frame.clone()
+    } else {
+        frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?
+    };
     let folder = folder(kind, written_at);
     fs::create_dir_all(dir.join(&folder))?;
     let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
     let mut bytes = 0;
     write_durably(&dir.join(&path), |file| -> Result<(), WriteError> {
-        let compression = ParquetCompression::Zstd(None);
+        let compression = ParquetCompression::Zstd(compression_level(level));
         let writer = ParquetWriter::new(&mut *file).with_compression(compression).with_row_group_size(Some(ROW_GROUP));
-        writer.with_statistics(StatisticsOptions::full()).finish(&mut frame)?;
+        let statistics = StatisticsOptions { distinct_count: false, ..StatisticsOptions::full() };
+        writer.with_statistics(statistics).finish(&mut frame)?;
         bytes = file.metadata()?.len();
         Ok(())
     })?;
@@ -77,6 +84,11 @@ pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteE
     }
     (entry.path, entry.written_at, entry.bytes, entry.level) = (path, written_at.as_nanos(), bytes, level);
     Ok(entry)
+}
+
+/// What is flushed under load is compressed quickly; what is merged, in peace, is compressed better.
+fn compression_level(level: u8) -> Option<ZstdLevel> {
+    if level == 0 { ZstdLevel::try_new(1).ok() } else { None }
 }
 
 /// What the rows of a file are about; path, size, level and time of writing are left empty.
@@ -121,8 +133,9 @@ fn services_of(kind: Kind, frame: &DataFrame) -> PolarsResult<Option<BTreeSet<St
 }
 
 fn filter_of(frame: &DataFrame) -> PolarsResult<Bloom> {
-    let distinct = frame.column("trace_id")?.unique()?;
+    let texts = frame.column("trace_id")?.str()?;
+    let distinct: HashSet<TraceId> = texts.iter().flatten().filter_map(|id| id.parse().ok()).collect();
     let mut filter = Bloom::for_ids(distinct.len());
-    distinct.str()?.iter().flatten().filter_map(|id| id.parse().ok()).for_each(|id| filter.insert(id));
+    distinct.into_iter().for_each(|id| filter.insert(id));
     Ok(filter)
 }

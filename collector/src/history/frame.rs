@@ -32,6 +32,36 @@ impl Columns {
         self.push(builder.finish().into_series())
     }
 
+    /// Text that is written into a buffer, which spares a string for each row.
+    pub(super) fn written<T>(
+        &mut self,
+        name: &'static str,
+        rows: impl Iterator<Item = T>,
+        write: impl Fn(T, &mut String),
+    ) -> &mut Self {
+        self.maybe_written(name, rows, |row, out| {
+            write(row, out);
+            true
+        })
+    }
+
+    /// Like [`Self::written`]; null where `write` says that there is nothing.
+    pub(super) fn maybe_written<T>(
+        &mut self,
+        name: &'static str,
+        rows: impl Iterator<Item = T>,
+        write: impl Fn(T, &mut String) -> bool,
+    ) -> &mut Self {
+        let mut builder = StringChunkedBuilder::new(name.into(), self.height);
+        let mut text = String::new();
+        for row in rows {
+            text.clear();
+            let is_there = write(row, &mut text);
+            builder.append_option(is_there.then_some(text.as_str()));
+        }
+        self.push(builder.finish().into_series())
+    }
+
     /// Whole numbers; what does not fit into 63 bits becomes the largest that does.
     pub(super) fn int(&mut self, name: &'static str, values: impl Iterator<Item = u64>) -> &mut Self {
         self.push(Int64Chunked::from_iter_values(name.into(), values.map(signed)).into_series())
@@ -179,6 +209,15 @@ impl Flags {
     /// What `row` says, or false.
     pub(super) fn at(&self, row: usize) -> bool {
         self.0.get(row).unwrap_or_default()
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn write_hex(out: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

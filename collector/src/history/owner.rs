@@ -27,6 +27,9 @@ use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
 const GRACE: Duration = Duration::from_secs(30);
+/// Bytes of spans in memory at which they are written at once, and at which no more are taken.
+const FLUSH_BYTES: usize = 48 << 20;
+const MAX_BYTES: usize = 128 << 20;
 /// Batches in memory at most, whatever is in them.
 const MAX_BATCHES: usize = 100_000;
 
@@ -64,7 +67,7 @@ impl Owner {
                 job = self.next_job(is_due);
                 is_due = false;
             }
-            let is_full = self.rows.len() >= self.settings.buffer_rows || self.rows.batches() >= MAX_BATCHES;
+            let is_full = self.holds(self.settings.buffer_rows, MAX_BYTES);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -90,6 +93,11 @@ impl Owner {
         }
     }
 
+    /// Whether as many rows, or as many bytes, wait in memory.
+    fn holds(&self, rows: usize, bytes: usize) -> bool {
+        self.rows.len() >= rows || self.rows.bytes() >= bytes || self.rows.batches() >= MAX_BATCHES
+    }
+
     fn take(&mut self, input: Input) {
         match input {
             Input::Windows(windows) => self.rows.add_windows(windows),
@@ -109,7 +117,7 @@ impl Owner {
         if is_due {
             self.delete_retired();
         }
-        let is_full = self.rows.len() >= self.settings.flush_rows || self.rows.batches() >= MAX_BATCHES;
+        let is_full = self.holds(self.settings.flush_rows, FLUSH_BYTES);
         if is_due || (is_full && self.writing.is_none()) {
             let rows = self.writing.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.rows)));
             let (rows, ground) = (Arc::clone(rows), self.ground());

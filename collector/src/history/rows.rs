@@ -19,6 +19,7 @@ pub(super) struct Rows {
     /// By identifier: only the latest state of each is written.
     incidents: BTreeMap<String, Arc<api::Incident>>,
     count: usize,
+    bytes: usize,
 }
 
 impl Rows {
@@ -26,6 +27,7 @@ impl Rows {
     pub(super) fn add_batch(&mut self, batch: Arc<Batch>) {
         let rows = batch.spans.len() + batch.logs.len() + batch.transitions.len();
         self.count += rows;
+        self.bytes += batch.spans.bytes();
         self.batches.push(batch);
     }
 
@@ -46,6 +48,11 @@ impl Rows {
         self.count
     }
 
+    /// Bytes that the spans among them hold in memory.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether there is nothing to write and no position to remember.
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty() && self.windows.is_empty() && self.incidents.is_empty()
@@ -64,7 +71,7 @@ impl Rows {
     /// The rows of one kind as a frame, unsorted and perhaps empty.
     pub(super) fn frame(&self, kind: Kind) -> PolarsResult<DataFrame> {
         match kind {
-            Kind::Spans => spans::encode(&self.batches.iter().flat_map(|b| &b.spans).collect::<Vec<_>>()),
+            Kind::Spans => spans::encode(self.batches.iter().map(|b| &b.spans)),
             Kind::Logs => logs::encode(&self.batches.iter().flat_map(|b| &b.logs).collect::<Vec<_>>()),
             Kind::BreakerEvents => {
                 events::encode(&self.batches.iter().flat_map(|b| &b.transitions).collect::<Vec<_>>())

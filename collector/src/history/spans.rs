@@ -1,35 +1,119 @@
 //! Spans as columns, and back as the API shows them.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use polars::prelude::*;
 use tripline_api as api;
-use tripline_otlp::{SpanEvent, SpanKind, SpanRecord, SpanStatus};
+use tripline_model::{SpanId, Timestamp, TraceId};
+use tripline_otlp::traces::RawSpan;
+use tripline_otlp::{Identity, SpanKind, SpanStatus, Spans};
 
-use super::frame::{Columns, Table, attributes_of, json_of, millis};
+use super::frame::{Columns, Table, attributes_of, millis, write_hex};
 use crate::clock::rfc3339;
 
-/// Encodes spans; columns as `docs/history.md` lists them.
-pub(super) fn encode(spans: &[&SpanRecord]) -> PolarsResult<DataFrame> {
-    let each = || spans.iter();
-    let mut columns = Columns::of_height(spans.len());
+/// Encodes the spans of some requests, sorted by service, name and start; columns as `docs/history.md` lists them.
+///
+/// One walk finds out the order, a second writes the columns in it, straight from the bytes: sorting numbers here costs
+/// a tenth of what sorting a frame by texts does.
+pub(super) fn encode<'a>(requests: impl Iterator<Item = &'a Spans>) -> PolarsResult<DataFrame> {
+    let mut order = Order::default();
+    requests.for_each(|request| order.add(request));
+    let rows = order.sorted();
+    let each = || rows.iter();
+    let mut columns = Columns::of_height(rows.len());
     columns
-        .text("trace_id", each().map(|s| s.trace_id.to_string()))
-        .text("span_id", each().map(|s| s.span_id.to_string()))
-        .maybe_text("parent_span_id", each().map(|s| s.parent.map(|id| id.to_string())))
-        .text("service", each().map(|s| s.service.to_string()))
-        .text("instance", each().map(|s| &s.instance))
-        .text("environment", each().map(|s| &s.environment))
-        .flag("from_sidecar", each().map(|s| s.from_sidecar))
-        .text("name", each().map(|s| &s.name))
-        .text("kind", each().map(|s| kind(s.kind)))
-        .time("start", each().map(|s| s.start))
-        .int("duration_ns", each().map(|s| u64::try_from(s.end.since(s.start).as_nanos()).unwrap_or(u64::MAX)))
-        .text("status", each().map(|s| status(s.status)))
-        .text("status_message", each().map(|s| &s.status_message))
-        .float("weight", each().map(|s| s.weight))
-        .text("attributes", each().map(|s| json_of(&s.attributes)))
-        .text("events", each().map(|s| events_json(&s.events)))
-        .text("links", each().map(|s| links_json(s)));
+        .written("trace_id", each(), |row, out| write_hex(out, row.span.trace_id.as_bytes()))
+        .written("span_id", each(), |row, out| write_hex(out, row.span.span_id.as_bytes()))
+        .maybe_written("parent_span_id", each(), |row, out| {
+            row.span.parent.map(|parent| write_hex(out, parent.as_bytes())).is_some()
+        })
+        .text("service", each().map(|row| row.source.service.as_str()))
+        .text("instance", each().map(|row| &row.source.identity.instance))
+        .text("environment", each().map(|row| &row.source.identity.environment))
+        .flag("from_sidecar", each().map(|row| row.source.identity.from_sidecar))
+        .text("name", each().map(|row| row.span.name()))
+        .text("kind", each().map(|row| kind(row.span.kind)))
+        .time("start", each().map(|row| row.span.start))
+        .int("duration_ns", each().map(|row| row.duration_ns()))
+        .text("status", each().map(|row| status(row.span.status)))
+        .text("status_message", each().map(|row| row.span.status_message()))
+        .float("weight", each().map(|row| row.span.weight()))
+        .written("attributes", each(), |row, out| row.span.write_attributes(out))
+        .text("events", each().map(|row| events_json(&row.span)))
+        .text("links", each().map(|row| links_json(&row.span)));
     columns.finish()
+}
+
+/// A service as rows name it.
+struct Source<'a> {
+    identity: &'a Identity,
+    service: String,
+}
+
+/// One span, and what it is sorted by.
+struct Row<'a, 'b> {
+    span: RawSpan<'a>,
+    source: &'b Source<'a>,
+}
+
+impl Row<'_, '_> {
+    fn duration_ns(&self) -> u64 {
+        u64::try_from(self.span.end.since(self.span.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Finds the order of rows by comparing numbers: names are ranked once.
+#[derive(Default)]
+struct Order<'a> {
+    sources: Vec<Source<'a>>,
+    names: HashMap<Cow<'a, str>, u32>,
+    /// Span, source, number of its name.
+    spans: Vec<(RawSpan<'a>, u32, u32)>,
+}
+
+impl<'a> Order<'a> {
+    fn add(&mut self, request: &'a Spans) {
+        let first = self.sources.len() as u32;
+        let source = |identity: &'a Identity| Source { identity, service: identity.service.to_string() };
+        self.sources.extend(request.identities.iter().map(source));
+        request.each(|span, source| {
+            let next = self.names.len() as u32;
+            let name = *self.names.entry(span.name()).or_insert(next);
+            self.spans.push((span, first + source, name));
+        });
+    }
+
+    fn sorted(&self) -> Vec<Row<'a, '_>> {
+        let services = ranks(self.sources.iter().map(|source| source.service.as_str()));
+        let mut names = vec![""; self.names.len()];
+        for (name, number) in &self.names {
+            if let Some(place) = names.get_mut(*number as usize) {
+                *place = name;
+            }
+        }
+        let names = ranks(names.into_iter());
+        let rank = |ranks: &[u32], index: u32| ranks.get(index as usize).copied().unwrap_or_default();
+        let mut keys: Vec<(u32, u32, Timestamp, u32)> = (0..)
+            .zip(&self.spans)
+            .map(|(index, (span, source, name))| (rank(&services, *source), rank(&names, *name), span.start, index))
+            .collect();
+        keys.sort_unstable();
+        let row = |(.., index): (u32, u32, Timestamp, u32)| {
+            let (span, source, _) = self.spans.get(index as usize)?;
+            Some(Row { span: *span, source: self.sources.get(*source as usize)? })
+        };
+        keys.into_iter().filter_map(row).collect()
+    }
+}
+
+/// The place of each text among all, in their order; equal texts have equal places.
+fn ranks<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<u32> {
+    let texts: Vec<&str> = texts.collect();
+    let mut distinct = texts.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    texts.iter().map(|text| distinct.binary_search(text).unwrap_or_default() as u32).collect()
 }
 
 /// Decodes spans in the order of `frame`.
@@ -88,18 +172,19 @@ pub(super) fn decode_summaries(frame: &DataFrame) -> PolarsResult<Vec<api::Trace
     Ok((0..frame.height()).map(summary).collect())
 }
 
-fn events_json(events: &[SpanEvent]) -> String {
-    let events: Vec<_> = events.iter().map(|e| api::SpanEvent { at: rfc3339(e.at), name: e.name.clone() }).collect();
-    serde_json::to_string(&events).unwrap_or_default()
+fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+    if !span.has_events() {
+        return "[]".into();
+    }
+    let events: Vec<_> =
+        span.events().into_iter().map(|e| api::SpanEvent { at: rfc3339(e.at), name: e.name }).collect();
+    serde_json::to_string(&events).unwrap_or_default().into()
 }
 
-fn links_json(span: &SpanRecord) -> String {
-    let links: Vec<_> = span
-        .links
-        .iter()
-        .map(|(trace, span)| serde_json::json!({"trace_id": trace.to_string(), "span_id": span.to_string()}))
-        .collect();
-    serde_json::Value::from(links).to_string()
+fn links_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+    let link = |(trace, span): (TraceId, SpanId)| serde_json::json!({"trace_id": trace.to_string(), "span_id": span.to_string()});
+    let links: Vec<_> = span.links().map(link).collect();
+    if links.is_empty() { "[]".into() } else { serde_json::Value::from(links).to_string().into() }
 }
 
 const fn kind(kind: SpanKind) -> &'static str {

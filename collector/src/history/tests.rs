@@ -14,7 +14,7 @@ use tripline_model::{
     BreakerState, BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Reporter, SpanId,
     Timestamp, TraceId, TransitionReason,
 };
-use tripline_otlp::{LogRecord, SpanEvent, SpanKind, SpanRecord, SpanStatus, Value};
+use tripline_otlp::{LogRecord, SpanEvent, SpanKind, SpanRecord, SpanStatus, Spans, Value};
 
 use super::{Counters, History, Input, LogQuery, Page, Settings, TraceQuery, open};
 use crate::batch::Batch;
@@ -184,7 +184,7 @@ fn batch(position: u64) -> Batch {
         received_at: at(0),
         reports: Vec::new(),
         transitions: Vec::new(),
-        spans: Vec::new(),
+        spans: Spans::default(),
         logs: vec![log(position, &format!("batch {position}"))],
     }
 }

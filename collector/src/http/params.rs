@@ -40,6 +40,17 @@ pub(super) struct WindowParams {
     pub(super) window: Option<String>,
 }
 
+/// Between whom.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainParams {
+    /// Node id of who calls.
+    pub(super) client: String,
+    /// Node id of who is called.
+    pub(super) server: String,
+}
+
 /// In which range of time.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::OpenApi;
 
 use super::answer::Refusal;
-use super::{App, assets, faults, graph, health, incidents, live, mesh, stream, traces};
+use super::{App, assets, explain, faults, graph, health, incidents, live, mesh, stream, traces};
 
 /// A path as axum writes it, its method, its handler.
 type Route = (&'static str, &'static str, MethodRouter<App>);
@@ -20,6 +20,7 @@ fn api() -> Vec<Route> {
         ("/api/v1/services", "get", get(live::services)),
         ("/api/v1/services/{*id}", "get", get(live::service)),
         ("/api/v1/edges", "get", get(live::edges)),
+        ("/api/v1/explain", "get", get(explain::explain)),
         ("/api/v1/breakers", "get", get(live::breakers)),
         ("/api/v1/proxies", "get", get(live::proxies)),
         ("/api/v1/incidents", "get", get(incidents::incidents)),
@@ -79,6 +80,7 @@ async fn document() -> Response {
         live::services,
         live::service,
         live::edges,
+        explain::explain,
         live::breakers,
         live::proxies,
         incidents::incidents,

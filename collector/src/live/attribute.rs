@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tripline_model::{EdgeWindow, NodeKind, ServiceName, Timestamp};
 
-use crate::pair::Call;
+use crate::pair::{CallReason, TracedWindow};
 
 /// How long a window waits for spans that name its client.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -33,11 +33,13 @@ pub(super) struct Attribution {
 }
 
 impl Attribution {
-    /// Notes a call that spans told of.
-    pub(super) fn note(&mut self, call: &Call, now: Timestamp) {
-        if !call.seen_by_server || call.client_kind == NodeKind::User {
+    /// Notes calls that spans told of, when the server's own span showed who called.
+    pub(super) fn note(&mut self, calls: &TracedWindow, now: Timestamp) {
+        let seen_by_server = [CallReason::Paired, CallReason::Attempt, CallReason::SharedSpan];
+        if !seen_by_server.iter().any(|reason| calls.reasons.get(*reason as usize).is_some_and(|count| *count > 0)) {
             return;
         }
+        let call = &calls.window;
         if self.callers.len() >= MAX_SERVERS && !self.callers.contains_key(&call.key.server) {
             return;
         }

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tripline_api as api;
-use tripline_model::{BreakerTransition, EdgeKey, EdgeWindow, Protocol, SidecarReport, Timestamp};
+use tripline_model::{BreakerTransition, EdgeKey, EdgeWindow, Protocol, ServiceName, SidecarReport, Timestamp};
 use tripline_topology::detect::{Detector, Settings};
 use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, ServiceGraph};
 
 use super::attribute::Attribution;
-use super::calls::CallWindows;
 use super::convert::{self, Placed};
+use super::explain::Explain;
 use super::sidecars::Sidecars;
 use super::{Counters, Notification, View};
 use crate::batch::Batch;
@@ -36,7 +36,7 @@ pub(super) struct State {
     graph: ServiceGraph,
     detector: Detector,
     pairer: Pairer,
-    calls: CallWindows,
+    explain: Explain,
     attribution: Attribution,
     sidecars: Sidecars,
     transitions: VecDeque<api::Transition>,
@@ -52,7 +52,7 @@ impl State {
             graph: ServiceGraph::new(limits),
             detector: Detector::new(settings),
             pairer: Pairer::default(),
-            calls: CallWindows::default(),
+            explain: Explain::default(),
             attribution: Attribution::default(),
             sidecars: Sidecars::default(),
             transitions: VecDeque::new(),
@@ -64,12 +64,7 @@ impl State {
 
     /// Takes in what one request held. A breaker that opened is judged at once.
     pub(super) fn take(&mut self, batch: &Batch, now: Timestamp) -> Effects {
-        for span in &batch.spans {
-            for call in self.pairer.observe(span, now) {
-                self.attribution.note(&call, now);
-                self.calls.count(&call);
-            }
-        }
+        self.pairer.observe(&batch.spans, now);
         for report in &batch.reports {
             self.take_report(report, batch.received_at, now);
         }
@@ -82,16 +77,22 @@ impl State {
 
     /// Once a second: lets late halves go, judges, tidies.
     pub(super) fn tick(&mut self, now: Timestamp) -> Effects {
-        for call in self.pairer.expire(now) {
-            self.calls.count(&call);
+        let paired = self.pairer.tick(now);
+        for traced in &paired.windows {
+            self.attribution.note(traced, now);
+            self.explain.note_calls(traced, now);
+            self.observe(&traced.window, now);
         }
-        for window in self.calls.drain() {
-            self.observe(&window, now);
+        for key in &paired.retracted {
+            self.graph.forget_guess(key);
+            self.explain.note_retracted(key, now);
         }
+        self.explain.note_silent(paired.silent, now);
         for window in self.attribution.due(now) {
             self.observe(&window, now);
         }
         self.graph.tidy(now);
+        self.explain.tidy(now);
         self.sidecars.tidy(now);
         let mut effects = self.evaluate(now);
         effects.windows = self.graph.drain_windows(now);
@@ -107,6 +108,11 @@ impl State {
         convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident))
     }
 
+    /// Why there is an edge between two services, or none.
+    pub(super) fn explain(&self, client: &ServiceName, server: &ServiceName) -> api::Explanation {
+        self.explain.explain(client, server)
+    }
+
     /// What everyone may see now.
     pub(super) fn view(&mut self, now: Timestamp) -> View {
         let pairing = self.pairer.counters();
@@ -115,6 +121,8 @@ impl State {
             spans_unpaired: pairing.unpaired,
             spans_evicted: pairing.evicted,
             spans_repeated: pairing.repeated,
+            peers_retracted: pairing.retracted,
+            calls_dropped: pairing.dropped,
             ..self.counters
         };
         View {
@@ -181,7 +189,7 @@ impl State {
     }
 
     /// The edge that a breaker between two services guards: one that carries traffic, else HTTP.
-    fn edge_between(&self, client: &tripline_model::ServiceName, server: &tripline_model::ServiceName) -> EdgeKey {
+    fn edge_between(&self, client: &ServiceName, server: &ServiceName) -> EdgeKey {
         let key = |protocol| EdgeKey { client: client.clone(), server: server.clone(), protocol };
         [Protocol::Http, Protocol::Grpc, Protocol::Tcp]
             .into_iter()
@@ -198,6 +206,7 @@ impl State {
             Observed::OutOfTime => &mut self.counters.windows_out_of_time,
         };
         *counter += 1;
+        self.explain.note_window(window, now);
     }
 
     fn evaluate(&mut self, now: Timestamp) -> Effects {

@@ -59,6 +59,16 @@ fn own(counters: &Counters) -> Vec<Sample> {
         spans("unpaired", counters.spans_unpaired),
         spans("evicted", counters.spans_evicted),
         spans("repeated", counters.spans_repeated),
+        Sample::counter(
+            "tripline_collector_peers_retracted",
+            "Guessed peers taken back because the real server showed up",
+            counters.peers_retracted,
+        ),
+        Sample::counter(
+            "tripline_collector_calls_dropped",
+            "Calls told by spans that fell on too many edges and seconds at once",
+            counters.calls_dropped,
+        ),
     ]
 }
 

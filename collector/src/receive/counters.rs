@@ -22,6 +22,12 @@ pub struct Counters {
     pub logs: AtomicU64,
     /// Items left out of otherwise good requests because they can never be good.
     pub rejected_items: AtomicU64,
+    /// X-Ray datagrams that arrived.
+    pub xray_datagrams: AtomicU64,
+    /// X-Ray segments in progress, and subsegments sent alone, which were left out.
+    pub xray_left_out: AtomicU64,
+    /// Spans from X-Ray datagrams that were dropped because the collector was too busy.
+    pub xray_dropped: AtomicU64,
     /// Sidecar reports that had been seen before.
     pub repeated_reports: AtomicU64,
     /// Breaker transitions that had been seen before.

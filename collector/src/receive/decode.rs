@@ -1,8 +1,9 @@
 //! From a decompressed body to records; the `otlp` crate does the work and keeps hostile bytes in bounds.
 
+use bytes::Bytes;
 use tripline_model::{BreakerTransition, SidecarReport};
 use tripline_otlp::wire::{self, DecodeError, Encoding, Signal};
-use tripline_otlp::{LogRecord, SpanRecord, log, sidecar, span, transition};
+use tripline_otlp::{LogRecord, Spans, log, sidecar, transition};
 
 use super::{Reason, Refusal};
 
@@ -11,7 +12,7 @@ use super::{Reason, Refusal};
 pub(super) struct Decoded {
     pub(super) reports: Vec<SidecarReport>,
     pub(super) transitions: Vec<BreakerTransition>,
-    pub(super) spans: Vec<SpanRecord>,
+    pub(super) spans: Spans,
     pub(super) logs: Vec<LogRecord>,
     pub(super) rejected: Rejected,
 }
@@ -32,7 +33,7 @@ impl Decoded {
 }
 
 /// Reads `body`.
-pub(super) fn decode(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Decoded, Refusal> {
+pub(super) fn decode(signal: Signal, encoding: Encoding, body: &Bytes) -> Result<Decoded, Refusal> {
     let decoded = match signal {
         Signal::Traces => traces(encoding, body),
         Signal::Metrics => metrics(encoding, body),
@@ -41,14 +42,13 @@ pub(super) fn decode(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<
     decoded.map_err(|error| Refusal::new(Reason::Malformed, error.to_string()))
 }
 
-fn traces(encoding: Encoding, body: &[u8]) -> Result<Decoded, DecodeError> {
-    let request = match encoding {
-        Encoding::Protobuf => wire::decode_traces_protobuf(body),
-        Encoding::Json => wire::decode_traces_json(body),
+fn traces(encoding: Encoding, body: &Bytes) -> Result<Decoded, DecodeError> {
+    let spans = match encoding {
+        Encoding::Protobuf => Spans::read(body.clone())?,
+        Encoding::Json => Spans::read_json(body)?,
     };
-    let decoded = span::decode(request?);
-    let rejected = Rejected { items: decoded.rejected.total(), message: decoded.rejected.to_string() };
-    Ok(Decoded { spans: decoded.spans, rejected, ..Decoded::default() })
+    let rejected = Rejected { items: spans.rejected.total(), message: spans.rejected.to_string() };
+    Ok(Decoded { spans, rejected, ..Decoded::default() })
 }
 
 fn metrics(encoding: Encoding, body: &[u8]) -> Result<Decoded, DecodeError> {

@@ -15,6 +15,7 @@ use tripline_otlp::wire::{self, Encoding, Signal};
 
 use super::compression::{self, Limit};
 use super::decode::Rejected;
+use super::intake::Shape;
 use super::refusal::RETRY_AFTER;
 use super::{Intake, Reason, Refusal, body, intake};
 use crate::auth::Token;
@@ -72,7 +73,8 @@ impl Grpc {
         let mut share = self.intake.share();
         let framed = body::read(body, framed_limit, limits.body_timeout, &mut share).await?;
         let (compression, body) = unframe(&framed, declared)?;
-        let request = intake::Request { signal, encoding: Encoding::Protobuf, compression, body, limit, share };
+        let request =
+            intake::Request { signal, shape: Shape::Otlp(Encoding::Protobuf), compression, body, limit, share };
         self.intake.take(request).await
     }
 }

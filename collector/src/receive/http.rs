@@ -1,4 +1,5 @@
-//! OTLP over HTTP/1.1: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON, plain, gzip or zstd.
+//! OTLP over HTTP/1.1: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON, plain, gzip or zstd. Zipkin's `POST
+//! /api/v2/spans` beside it.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -8,9 +9,13 @@ use tripline_otlp::wire::{self, Encoding, Signal};
 
 use super::compression::{self, Limit};
 use super::decode::Rejected;
+use super::intake::Shape;
 use super::refusal::RETRY_AFTER;
 use super::{Intake, Reason, Refusal, body, intake};
 use crate::auth::Token;
+
+/// Where Zipkin's reporters send version 2, with and without the prefix of our look-alikes.
+const ZIPKIN: [&str; 2] = ["/api/v2/spans", "/zipkin/api/v2/spans"];
 
 /// Answers requests of one listener. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,8 +33,9 @@ impl Http {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Some(signal) = signal(request.uri().path()) else {
-            return text(StatusCode::NOT_FOUND, "expected /v1/traces, /v1/metrics or /v1/logs");
+        let is_zipkin = ZIPKIN.contains(&request.uri().path());
+        let Some(signal) = signal(request.uri().path()).or(is_zipkin.then_some(Signal::Traces)) else {
+            return text(StatusCode::NOT_FOUND, "expected /v1/traces, /v1/metrics, /v1/logs or /api/v2/spans");
         };
         if request.method() != Method::POST {
             let answer = text(StatusCode::METHOD_NOT_ALLOWED, "expected POST");
@@ -37,12 +43,18 @@ impl Http {
         }
         let encoding = encoding(&request);
         let (head, mut body) = request.into_parts();
-        let taken = self.take(signal, encoding, &head.headers, &mut body).await;
+        let shape = if is_zipkin { encoding.map(|_| Shape::Zipkin) } else { encoding.map(Shape::Otlp) };
+        let taken = self.take(signal, shape, &head.headers, &mut body).await;
         if taken.is_err() && !body.is_end_stream() {
             body::discard(&mut body, self.intake.limits().body_timeout).await;
         }
         match taken {
-            Ok((encoding, rejected)) => accepted(signal, encoding, &rejected),
+            Ok((Shape::Otlp(encoding), rejected)) => accepted(signal, encoding, &rejected),
+            Ok((Shape::Zipkin, _)) => {
+                let mut answer = Response::default();
+                *answer.status_mut() = StatusCode::ACCEPTED;
+                answer
+            }
             Err(refusal) => {
                 self.intake.counters().count_refusal(refusal.reason);
                 refused(encoding.unwrap_or(Encoding::Json), &refusal)
@@ -53,14 +65,14 @@ impl Http {
     async fn take(
         &self,
         signal: Signal,
-        encoding: Option<Encoding>,
+        shape: Option<Shape>,
         headers: &http::HeaderMap,
         body: &mut Incoming,
-    ) -> Result<(Encoding, Rejected), Refusal> {
+    ) -> Result<(Shape, Rejected), Refusal> {
         if self.token.as_ref().is_some_and(|token| !token.allows(headers)) {
             return Err(Refusal::new(Reason::Unauthenticated, "send `authorization: Bearer TOKEN`"));
         }
-        let encoding = encoding.ok_or_else(|| {
+        let shape = shape.ok_or_else(|| {
             Refusal::new(Reason::MediaType, "expected content-type application/x-protobuf or application/json")
         })?;
         let compression = compression::from_header(headers.get(header::CONTENT_ENCODING))?;
@@ -68,8 +80,8 @@ impl Http {
         let limit = Limit { bytes: limits.http_request_bytes, setting: "limits.http_request_bytes" };
         let mut share = self.intake.share();
         let body = body::read(body, limit, limits.body_timeout, &mut share).await?;
-        let request = intake::Request { signal, encoding, compression, body, limit, share };
-        Ok((encoding, self.intake.take(request).await?))
+        let request = intake::Request { signal, shape, compression, body, limit, share };
+        Ok((shape, self.intake.take(request).await?))
     }
 }
 

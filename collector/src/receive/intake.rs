@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tripline_otlp::wire::{Encoding, Signal};
+use tripline_otlp::zipkin;
 
 use super::budget::{Budget, Share};
 use super::commit::{Pending, Room};
@@ -50,13 +51,22 @@ pub struct Intake {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) signal: Signal,
-    pub(super) encoding: Encoding,
+    pub(super) shape: Shape,
     pub(super) compression: Compression,
     pub(super) body: Bytes,
     /// The largest body after decompression.
     pub(super) limit: Limit,
     /// What the body holds of the budget.
     pub(super) share: Share,
+}
+
+/// In which shape spans, metrics or logs come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// OTLP.
+    Otlp(Encoding),
+    /// A list of Zipkin's spans, version 2, as JSON.
+    Zipkin,
 }
 
 impl Intake {
@@ -80,7 +90,11 @@ impl Intake {
     /// Takes a request in; returns when it is as safe as the configuration asks, with what was left out of it.
     pub(super) async fn take(&self, request: Request) -> Result<Rejected, Refusal> {
         let room = self.room().await?;
-        let (signal, encoding) = (request.signal, request.encoding);
+        let signal = request.signal;
+        let encoding = match request.shape {
+            Shape::Otlp(encoding) => encoding,
+            Shape::Zipkin => Encoding::Protobuf,
+        };
         let (decoded, body, share) = read(request).await?;
         let rejected = decoded.rejected.clone();
         self.counters.rejected_items.fetch_add(rejected.items, Relaxed);
@@ -140,6 +154,18 @@ async fn read(request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
 
 fn read_now(mut request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
     let body = compression::decompress(request.compression, request.body, request.limit, &mut request.share)?;
-    let decoded = decode::decode(request.signal, request.encoding, &body)?;
-    Ok((decoded, body, request.share))
+    match request.shape {
+        Shape::Otlp(encoding) => {
+            let decoded = decode::decode(request.signal, encoding, &body)?;
+            Ok((decoded, body, request.share))
+        }
+        Shape::Zipkin => {
+            let spans = zipkin::decode(&body).map_err(|error| Refusal::new(Reason::Malformed, error.to_string()))?;
+            let body = spans.to_protobuf();
+            request.share.grow_by(body.len())?;
+            let mut decoded = decode::decode(Signal::Traces, Encoding::Protobuf, &body)?;
+            decoded.rejected = Rejected { items: spans.rejected.total(), message: spans.rejected.to_string() };
+            Ok((decoded, body, request.share))
+        }
+    }
 }

@@ -5,11 +5,11 @@
 //! NOT_FOUND and its like) is no failure of a client span, whatever its status; and a failing answer is one even where an
 //! old SDK left the status unset. A status of Ok is final: somebody set it by hand.
 
-use super::RPC_SYSTEM;
-use crate::{SpanKind, SpanRecord, SpanStatus, Value};
+use super::{Key, RPC_SYSTEM, Said, Word};
+use crate::{SpanKind, SpanStatus};
 
-const HTTP_STATUS: &[&str] = &["http.response.status_code", "http.status_code"];
-const GRPC_STATUS: &[&str] = &["rpc.response.status_code", "rpc.grpc.status_code"];
+const HTTP_STATUS: &[Key] = &[Key::HttpResponseStatusCode, Key::HttpStatusCode];
+const GRPC_STATUS: &[Key] = &[Key::RpcResponseStatusCode, Key::RpcGrpcStatusCode];
 /// gRPC codes by number, as `rpc.response.status_code` names them.
 const GRPC_CODES: [&str; 17] = [
     "OK",
@@ -39,29 +39,26 @@ enum Answer {
     Failure,
 }
 
-impl SpanRecord {
+impl Said<'_> {
     /// The HTTP status code, 100 to 599.
-    #[must_use]
-    pub fn http_status(&self) -> Option<u16> {
+    pub(crate) fn http_status(&self) -> Option<u16> {
         self.number(HTTP_STATUS).and_then(|code| u16::try_from(code).ok()).filter(|code| (100..600).contains(code))
     }
 
     /// The gRPC status code, 0 to 16.
-    #[must_use]
-    pub fn grpc_status(&self) -> Option<u8> {
-        let code = GRPC_STATUS.iter().find_map(|key| match self.attribute(key)? {
-            Value::Int(int) => u8::try_from(*int).ok(),
-            Value::Text(text) => text.parse().ok().or_else(|| {
+    pub(crate) fn grpc_status(&self) -> Option<u8> {
+        let code = GRPC_STATUS.iter().find_map(|key| match self.word(*key)? {
+            Word::Int(int) => u8::try_from(int).ok(),
+            Word::Text(text) => text.parse().ok().or_else(|| {
                 GRPC_CODES.iter().position(|name| name.eq_ignore_ascii_case(text)).and_then(|i| u8::try_from(i).ok())
             }),
-            Value::Double(_) | Value::Bool(_) => None,
+            Word::Bool(_) | Word::Other => None,
         });
         code.filter(|code| *code <= 16)
     }
 
     /// Whether the call failed.
-    #[must_use]
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         match (self.status, self.answer()) {
             (SpanStatus::Ok, _) => false,
             (_, Some(Answer::Failure)) => true,
@@ -69,6 +66,11 @@ impl SpanRecord {
             (SpanStatus::Error, _) => true,
             (SpanStatus::Unset, _) => false,
         }
+    }
+
+    /// Whether it holds an answer's status.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.answer().is_some()
     }
 
     fn answer(&self) -> Option<Answer> {
@@ -95,6 +97,7 @@ impl SpanRecord {
 mod tests {
     use super::super::tests::{Pairs, span};
     use super::*;
+    use crate::{SpanRecord, Value};
 
     #[test]
     fn failures_are_told_by_status_and_answer() {

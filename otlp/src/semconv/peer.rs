@@ -17,24 +17,50 @@
 
 use tripline_model::{NodeKind, ServiceName};
 
-use super::{DB_SYSTEM, MESSAGING_SYSTEM};
-use crate::{Peer, SpanKind, SpanRecord, Value, names};
+use super::{DB_SYSTEM, Key, MESSAGING_SYSTEM, Said, Word};
+use crate::{Peer, SpanKind};
 
-const HOST: &[&str] = &["server.address"];
-const PORT: &[&str] = &["server.port", "net.peer.port", "network.peer.port", "net.sock.peer.port"];
-const URL: &[&str] = &["url.full", "http.url"];
-const HTTP_HOST: &[&str] = &["http.host"];
-const SOCKET_HOST: &[&str] =
-    &["net.peer.name", "net.sock.peer.name", "network.peer.address", "net.sock.peer.addr", "net.peer.ip"];
-const DB_NAMESPACE: &[&str] = &["db.namespace", "db.name"];
-const DESTINATION: &[&str] = &["messaging.destination.template", "messaging.destination.name", "messaging.destination"];
+const HOST: &[Key] = &[Key::ServerAddress];
+const PORT: &[Key] = &[Key::ServerPort, Key::NetPeerPort, Key::NetworkPeerPort, Key::NetSockPeerPort];
+const URL: &[Key] = &[Key::UrlFull, Key::HttpUrl];
+const HTTP_HOST: &[Key] = &[Key::HttpHost];
+const SOCKET_HOST: &[Key] =
+    &[Key::NetPeerName, Key::NetSockPeerName, Key::NetworkPeerAddress, Key::NetSockPeerAddr, Key::NetPeerIp];
+const DB_NAMESPACE: &[Key] = &[Key::DbNamespace, Key::DbName];
+const DESTINATION: &[Key] =
+    &[Key::MessagingDestinationTemplate, Key::MessagingDestinationName, Key::MessagingDestination];
 
-impl SpanRecord {
+/// Everything that a peer is named by, as bits.
+const PEER_WORDS: u64 = {
+    let lists: [&[Key]; 9] =
+        [NAMED, DB_SYSTEM, DB_NAMESPACE, MESSAGING_SYSTEM, DESTINATION, HOST_WORDS, PORT, SOCKET_HOST, RPC];
+    let (mut bits, mut list) = (0, 0);
+    while list < lists.len() {
+        let mut index = 0;
+        while index < lists[list].len() {
+            bits |= 1 << lists[list][index] as u8;
+            index += 1;
+        }
+        list += 1;
+    }
+    bits
+};
+const NAMED: &[Key] = &[Key::ServicePeerName, Key::ServicePeerNamespace, Key::PeerService];
+const HOST_WORDS: &[Key] = &[
+    Key::ServerAddress,
+    Key::UrlFull,
+    Key::HttpUrl,
+    Key::HttpHost,
+    Key::MessagingDestinationTemporary,
+    Key::MessagingDestinationAnonymous,
+];
+const RPC: &[Key] = &[Key::RpcService, Key::RpcMethod];
+
+impl Said<'_> {
     /// Whom a client, producer or consumer span says it talked to; for a consumer that is the queue. None for other
     /// kinds, and when it does not say.
-    #[must_use]
-    pub fn peer(&self) -> Option<Peer> {
-        if !matches!(self.kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer) {
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        if !self.may_have_peer() {
             return None;
         }
         self.named_peer()
@@ -44,11 +70,32 @@ impl SpanRecord {
             .or_else(|| self.rpc())
     }
 
+    /// Whether its kind is one that talks to somebody.
+    pub(crate) const fn may_have_peer(&self) -> bool {
+        matches!(self.kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer)
+    }
+
+    /// Calls `each` for what [`Self::peer`] depends on: equal words give equal peers. Of a URL only its host, since the rest
+    /// differs from call to call.
+    pub(crate) fn peer_words(&self, mut each: impl FnMut(Key, Word<'_>)) {
+        let has_host = self.has_any(HOST);
+        for (key, word) in self.words().filter(|(key, _)| PEER_WORDS >> *key as u8 & 1 == 1) {
+            match word {
+                Word::Text(url) if URL.contains(&key) => {
+                    if !has_host {
+                        each(key, Word::Text(authority(url).unwrap_or_default()));
+                    }
+                }
+                word => each(key, word),
+            }
+        }
+    }
+
     /// A peer that the caller calls by its service name. It is a database or queue if the span says so, under that name.
     fn named_peer(&self) -> Option<Peer> {
-        let service = match self.text(&[names::SERVICE_PEER_NAME]) {
-            Some(name) => ServiceName::new(self.text(&[names::SERVICE_PEER_NAMESPACE]).unwrap_or_default(), name),
-            None => ServiceName::from(self.text(&[names::PEER_SERVICE])?),
+        let service = match self.text(&[Key::ServicePeerName]) {
+            Some(name) => ServiceName::new(self.text(&[Key::ServicePeerNamespace]).unwrap_or_default(), name),
+            None => ServiceName::from(self.text(&[Key::PeerService])?),
         };
         let kind = if self.text(DB_SYSTEM).is_some() {
             NodeKind::Database
@@ -80,9 +127,9 @@ impl SpanRecord {
     fn queue(&self) -> Option<Peer> {
         let system = self.text(MESSAGING_SYSTEM)?;
         // Names of temporary queues are made up per process: they would be a node each.
-        let temporary = ["messaging.destination.temporary", "messaging.destination.anonymous"]
+        let temporary = [Key::MessagingDestinationTemporary, Key::MessagingDestinationAnonymous]
             .iter()
-            .any(|key| self.attribute(key) == Some(&Value::Bool(true)));
+            .any(|key| self.word(*key) == Some(Word::Bool(true)));
         let name = match self.text(DESTINATION) {
             Some(_) if temporary => format!("temporary ({system})"),
             Some(destination) => format!("{destination} ({system})"),
@@ -104,8 +151,8 @@ impl SpanRecord {
 
     /// The service of an RPC: `rpc.service`, or what a fully qualified `rpc.method` begins with.
     fn rpc(&self) -> Option<Peer> {
-        let service = self.text(&["rpc.service"]).or_else(|| {
-            let (service, _) = self.text(&["rpc.method"])?.rsplit_once('/')?;
+        let service = self.text(&[Key::RpcService]).or_else(|| {
+            let (service, _) = self.text(&[Key::RpcMethod])?.rsplit_once('/')?;
             Some(service.trim_start_matches('/')).filter(|s| !s.is_empty())
         })?;
         Some(Peer { service: ServiceName::new("", service), kind: NodeKind::Service })
@@ -156,6 +203,7 @@ fn usual_port(system: &str) -> Option<i64> {
 mod tests {
     use super::super::tests::{Pairs, span};
     use super::*;
+    use crate::Value;
 
     #[test]
     fn peers_are_named_by_rank() {

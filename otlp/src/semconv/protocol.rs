@@ -2,16 +2,15 @@
 
 use tripline_model::Protocol;
 
-use super::{DB_SYSTEM, MESSAGING_SYSTEM, RPC_SYSTEM};
-use crate::{SpanKind, SpanRecord, names};
+use super::{DB_SYSTEM, Key, MESSAGING_SYSTEM, RPC_SYSTEM, Said};
+use crate::SpanKind;
 
-const HTTP_METHOD: &[&str] = &["http.request.method", "http.method"];
-const TRANSPORT: &[&str] = &["network.transport", "net.transport"];
+const HTTP_METHOD: &[Key] = &[Key::HttpRequestMethod, Key::HttpMethod];
+const TRANSPORT: &[Key] = &[Key::NetworkTransport, Key::NetTransport];
 
-impl SpanRecord {
+impl Said<'_> {
     /// What was spoken; HTTP when the span does not say, since that is what most leave unsaid.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> Protocol {
         if self.text(DB_SYSTEM).is_some() {
             return Protocol::Database;
         }
@@ -28,7 +27,7 @@ impl SpanRecord {
         if self.text(HTTP_METHOD).is_some() || self.http_status().is_some() {
             return Protocol::Http;
         }
-        if let Some(known) = self.text(&[names::NETWORK_PROTOCOL_NAME]).and_then(|word| word.parse().ok()) {
+        if let Some(known) = self.text(&[Key::NetworkProtocolName]).and_then(|word| word.parse().ok()) {
             return known;
         }
         match (self.kind, self.text(TRANSPORT)) {

@@ -25,6 +25,17 @@ pub fn encode_spans(spans: &[SpanRecord], sidecar: &Sidecar) -> ExportTraceServi
     }
 }
 
+/// Spans as a request in which each stands under its own service, instance and environment.
+#[must_use]
+pub fn encode_records(spans: &[SpanRecord]) -> ExportTraceServiceRequest {
+    let each = |span: &SpanRecord| ResourceSpans {
+        resource: Some(resource::of_record(span)),
+        scope_spans: vec![ScopeSpans { spans: vec![encode_span(span)], ..ScopeSpans::default() }],
+        schema_url: String::new(),
+    };
+    ExportTraceServiceRequest { resource_spans: spans.iter().map(each).collect() }
+}
+
 fn encode_span(span: &SpanRecord) -> otlp::Span {
     otlp::Span {
         trace_id: span.trace_id.as_bytes().to_vec(),

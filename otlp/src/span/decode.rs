@@ -93,9 +93,7 @@ impl DecodedSpans {
         };
         let start = Timestamp::from_nanos(span.start_time_unix_nano);
         let end = Timestamp::from_nanos(span.end_time_unix_nano);
-        if end < start || start < EARLIEST || end > LATEST {
-            self.odd_times += 1;
-        }
+        self.odd_times += u64::from(is_odd(start, end));
         let status = span.status.unwrap_or_default();
         self.spans.push(SpanRecord {
             trace_id,
@@ -106,7 +104,7 @@ impl DecodedSpans {
             environment: identity.environment.clone(),
             from_sidecar: identity.from_sidecar,
             name: cut_owned(span.name, MAX_KEY_BYTES),
-            kind: kind(span.kind),
+            kind: kind_of(span.kind),
             start,
             end: end.max(start),
             status: status_of(status.code),
@@ -119,6 +117,11 @@ impl DecodedSpans {
     }
 }
 
+/// Whether these are times that no span can have.
+pub(crate) fn is_odd(start: Timestamp, end: Timestamp) -> bool {
+    end < start || start < EARLIEST || end > LATEST
+}
+
 fn event(event: otlp::span::Event) -> SpanEvent {
     SpanEvent { at: Timestamp::from_nanos(event.time_unix_nano), name: cut_owned(event.name, MAX_KEY_BYTES) }
 }
@@ -127,7 +130,7 @@ fn link(link: &otlp::span::Link) -> Option<(TraceId, SpanId)> {
     Some((TraceId::from_slice(&link.trace_id)?, SpanId::from_slice(&link.span_id)?))
 }
 
-const fn kind(number: i32) -> SpanKind {
+pub(crate) const fn kind_of(number: i32) -> SpanKind {
     match number {
         1 => SpanKind::Internal,
         2 => SpanKind::Server,
@@ -138,7 +141,7 @@ const fn kind(number: i32) -> SpanKind {
     }
 }
 
-const fn status_of(number: i32) -> SpanStatus {
+pub(crate) const fn status_of(number: i32) -> SpanStatus {
     match number {
         1 => SpanStatus::Ok,
         2 => SpanStatus::Error,
@@ -250,7 +253,7 @@ mod tests {
                 environment: "".into(),
                 from_sidecar: true,
                 name,
-                kind: super::kind(kind),
+                kind: kind_of(kind),
                 start: Timestamp::from_nanos(times.0),
                 end: Timestamp::from_nanos(times.0 + times.1),
                 status: status_of(status),

@@ -142,7 +142,8 @@ fn json_follows_the_otlp_mapping() {
     let span = &decoded.spans[0];
     assert_eq!(span.trace_id.to_string(), "5b8efff798038103d269b633813fc60c");
     assert_eq!(span.end.since(span.start).as_secs(), 1);
-    assert_eq!((span.number(&["n"]), span.number(&["m"]), span.failed()), (Some(7), Some(8), true));
+    assert_eq!((span.attribute("n"), span.attribute("m")), (Some(&Value::Int(7)), Some(&Value::Int(8))));
+    assert!(span.failed());
 
     let request = decode_metrics_json(JSON_METRICS.as_bytes()).unwrap();
     let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;

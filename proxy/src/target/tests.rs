@@ -20,6 +20,7 @@ fn target_with(endpoints: usize, policy: TrafficPolicy) -> Arc<Target> {
         outlier_detection: None,
         connection_pool: None,
         per_request: None,
+        tls: None,
         policy: Some(Arc::new(policy)),
     };
     let target = Arc::new(Target::new(0, &weighted, 1, Events::for_test()));

@@ -66,9 +66,10 @@ impl FailureShare {
         self.failed = self.failed * Self::DECAY + failed as f64;
     }
 
-    /// The share; zero when nothing is known.
+    /// The share; while nothing is known, two in a hundred: enough services fail so many on any day.
     pub(super) fn get(self) -> f64 {
-        if self.requests > 0.0 { self.failed / self.requests } else { 0.0 }
+        const UNKNOWN: f64 = 0.02;
+        if self.requests > 0.0 { self.failed / self.requests } else { UNKNOWN }
     }
 
     /// Whether most of what was ever seen succeeded: who was never well explains nobody's failures.

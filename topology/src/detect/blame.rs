@@ -13,6 +13,18 @@
 //!
 //! For latency the same, with seconds of added time instead of failed requests, and self time instead of failed calls.
 //!
+//! Places. A request holds its place in a server while it waits for its calls, so a slow dependency fills its callers' queues: their own time grows and
+//! they reject what they have no place for. Where the added time of a service's calls is at least 30 % of the time it added itself, its own part goes to
+//! those calls.
+//!
+//! Time. A caller that gave up waiting is no failed call of the server's: such failures are divided as the added time is, between the server's
+//! own time and that of its calls.
+//!
+//! The way. Of what a call lost, the part that the server's sidecar neither failed nor was slow about while it lived and answered others
+//! belongs to the edge: packets lost, or a client that waits too short a time. Of what a call took longer, the gap that the
+//! client waited beyond the server's own time does. A breaker that opened although hardly more than the normal share of what
+//! reached the server failed is the edge's own fault, too.
+//!
 //! Edge cases. A call that a breaker shed counts on the edge, for whoever made the breaker open, never as an answer of the server: the server's mix
 //! comes from what did reach it, earlier in the incident; if nothing ever failed there, the edge itself is the suspect. A
 //! server that answers its other clients well, and whose sidecar does not see the lost requests, is cleared: the edge is the
@@ -20,11 +32,19 @@
 //!
 //! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::{EdgeKey, ServiceName};
 
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
+
+/// Share of a service's own added time that its calls must have added to explain it; the specification's 30 %.
+const EXPLAINS: f64 = 0.3;
+/// Seconds a request under which added time fills no queue.
+const NOTICEABLE: f64 = 0.010;
+
+/// Seconds that a caller waits at least before it gives up.
+const PATIENCE: f64 = 0.1;
 
 /// Who may have been first: a service, or the way between two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +64,8 @@ pub enum SuspectKind {
     Latency,
     /// The way to it.
     Network,
+    /// More requests than normal, its own idea.
+    Demand,
 }
 
 impl SuspectKind {
@@ -54,6 +76,7 @@ impl SuspectKind {
             Self::Errors => "errors",
             Self::Latency => "latency",
             Self::Network => "network",
+            Self::Demand => "demand",
         }
     }
 }
@@ -77,6 +100,12 @@ pub(super) struct Flow {
     pub(super) answered: f64,
     /// Seconds of latency above normal, over all requests.
     pub(super) slower: f64,
+    /// Those of them that the server's sidecar did not see.
+    pub(super) gap: f64,
+    /// Failed ones of `reached` that are the way's, not the server's.
+    pub(super) lost: f64,
+    /// Whether a breaker rejects although what reaches the server is as well as ever.
+    pub(super) eager: bool,
     /// Whether the server ever answered on this edge as it should.
     pub(super) was_healthy: bool,
 }
@@ -96,6 +125,23 @@ pub(super) struct Shares {
     pub(super) total: f64,
 }
 
+impl Shares {
+    /// What is left when the shares of others' suspects are taken away: those of `own`, while there are `foreign` ones.
+    pub(super) fn without(mut self, own: &BTreeSet<Suspect>, foreign: &BTreeSet<Suspect>) -> Self {
+        if foreign.is_empty() {
+            return self;
+        }
+        let known = self.scores.iter().any(|(suspect, _)| own.contains(suspect));
+        self.scores.retain(|(suspect, _)| if known { own.contains(suspect) } else { !foreign.contains(suspect) });
+        let left: f64 = self.scores.iter().map(|(_, score)| score).sum();
+        if left > NEGLIGIBLE {
+            self.scores.iter_mut().for_each(|(_, score)| *score /= left);
+        }
+        self.total *= left.min(1.0);
+        self
+    }
+}
+
 /// Where one service's excess comes from, before cycles and shares are worked out.
 struct Blamed {
     own: f64,
@@ -111,22 +157,48 @@ impl Flows {
 
     /// Failed requests of `service` that started there.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
+        self.own_and_waited(service).0
+    }
+
+    /// Those, and those of which a caller gave up while the service waited for its own calls.
+    fn own_and_waited(&self, service: &ServiceName) -> (f64, f64) {
         let reached = self.reached(service);
-        let (mut origin, mut propagated, mut answered) = (0.0, 0.0, 0.0);
+        let (mut origin, mut propagated, mut answered, mut lost) = (0.0, 0.0, 0.0, 0.0);
         for (_, flow) in self.calling(service) {
             origin += flow.origin;
             propagated += flow.propagated;
             answered += flow.answered;
+            lost += flow.lost;
         }
-        let unknown = (answered - origin - propagated).max(0.0) + (reached - answered).max(0.0);
+        let reached = (reached - lost).max(0.0);
+        let unanswered = (reached - answered).max(0.0);
+        let unknown = (answered - origin - propagated).max(0.0) + unanswered;
         let calls: f64 =
             self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
-        (origin + (unknown - (calls - propagated).max(0.0)).max(0.0)).min(reached)
+        let unexplained = (unknown - (calls - propagated).max(0.0)).max(0.0);
+        let waiting: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
+        let own_time = self.self_time.get(service).copied().unwrap_or(0.0);
+        // Nobody gives up after no time: what was refused at once did not wait.
+        let given_up = unexplained.min(unanswered).min(waiting / PATIENCE);
+        let waited = if waiting > NEGLIGIBLE { given_up * waiting / (waiting + own_time) } else { 0.0 };
+        ((origin + unexplained - waited).min(reached), waited.min(reached))
     }
 
-    /// Whether lost requests on `key` are the way's fault: the server's sidecar is alive and never saw them, or all it
-    /// did see went well while others are answered as ever.
+    /// Whether a service's own part came from waiting for slow calls with its places taken.
+    fn is_crowded(&self, service: &ServiceName) -> bool {
+        let added = self.self_time.get(service).copied().unwrap_or(0.0);
+        let requests: f64 = self.calling(service).map(|(_, flow)| flow.requests).sum();
+        let waited: f64 =
+            self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.slower).sum();
+        added > NOTICEABLE * requests && waited > NOTICEABLE * requests && waited >= EXPLAINS * added
+    }
+
+    /// Whether all failures on `key` are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
+    /// all it did see went well while others are answered as ever.
     fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
+        if flow.eager {
+            return true;
+        }
         let unseen = flow.seen.is_some_and(|seen| seen < 0.5 * (flow.requests - (flow.failed - flow.reached)));
         let others_well = self.calling(&key.server).any(|(other, flow)| {
             other.client != key.client && flow.requests > 0.0 && flow.reached < 0.05 * flow.requests
@@ -145,16 +217,32 @@ impl Flows {
 
     /// Shares out the failures of `targets`.
     pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
-        self.share(targets, |service| {
-            let own = self.own_failures(service);
-            let rest = (self.reached(service) - own).max(0.0);
+        let way = |key: &EdgeKey, flow: &Flow| {
+            let share = if self.blames_edge(key, flow) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
+            (flow.failed, share.min(1.0))
+        };
+        self.share(targets, way, |service| {
+            let (mut own, mut waited) = self.own_and_waited(service);
+            if self.is_crowded(service) {
+                (own, waited) = (0.0, own + waited);
+            }
+            let rest = (self.reached(service) - own - waited).max(0.0);
             let failed: Vec<(&EdgeKey, &Flow)> =
                 self.called_by(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
             let total: f64 = failed.iter().map(|(_, flow)| flow.failed).sum();
-            let calls = failed
-                .into_iter()
-                .map(|(key, flow)| (key.clone(), rest * flow.failed / total, self.blames_edge(key, flow)))
-                .collect();
+            let mut calls = Vec::with_capacity(failed.len());
+            for (key, flow) in failed {
+                let weight = rest * flow.failed / total;
+                let (_, way) = way(key, flow);
+                calls.push((key.clone(), weight * way, true));
+                calls.push((key.clone(), weight * (1.0 - way), false));
+            }
+            let slow: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
+            for (key, flow) in self.called_by(service).filter(|(_, flow)| waited > 0.0 && flow.slower > NEGLIGIBLE) {
+                let (weight, gap) = (waited * flow.slower / slow, flow.gap.min(flow.slower) / flow.slower);
+                calls.push((key.clone(), weight * gap, true));
+                calls.push((key.clone(), weight * (1.0 - gap), false));
+            }
             // Whatever no call explains stays with the service.
             Blamed { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
         })
@@ -162,20 +250,32 @@ impl Flows {
 
     /// Shares out the added latency of `targets`.
     pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
-        self.share(targets, |service| {
+        let way = |_: &EdgeKey, flow: &Flow| (flow.slower, flow.gap.min(flow.slower) / flow.slower.max(NEGLIGIBLE));
+        self.share(targets, way, |service| {
             let calls: Vec<(EdgeKey, f64, bool)> = self
                 .called_by(service)
                 .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
-                .map(|(key, flow)| (key.clone(), flow.slower, false))
+                .flat_map(|(key, flow)| {
+                    let gap = flow.gap.min(flow.slower);
+                    [(key.clone(), gap, true), (key.clone(), flow.slower - gap, false)]
+                })
                 .collect();
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
             let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
             let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
+            let own = if self.is_crowded(service) { 0.0 } else { own };
             Blamed { own, calls }
         })
     }
 
-    fn share(&self, targets: &[ServiceName], parts: impl Fn(&ServiceName) -> Blamed) -> Shares {
+    /// Shares out what `parts` says of each service. `way` says how much came in over an edge, and what share of it the way itself is to
+    /// blame for.
+    fn share(
+        &self,
+        targets: &[ServiceName],
+        way: impl Fn(&EdgeKey, &Flow) -> (f64, f64),
+        parts: impl Fn(&ServiceName) -> Blamed,
+    ) -> Shares {
         let mut services: Vec<&ServiceName> = self.edges.keys().flat_map(|key| [&key.client, &key.server]).collect();
         services.sort_unstable();
         services.dedup();
@@ -189,13 +289,24 @@ impl Flows {
         });
         let mut shares: Mix<Suspect> = Mix::new();
         let mut total = 0.0;
-        for at in targets.iter().filter_map(|target| services.binary_search(&target).ok()) {
+        for target in targets {
+            let Ok(at) = services.binary_search(&target) else { continue };
             let (Some(parts), Some(mix)) = (parts.get(at), mixes.get(at)) else { continue };
+            let into: Vec<(&EdgeKey, (f64, f64))> =
+                self.calling(target).map(|(key, flow)| (key, way(key, flow))).collect();
+            let came: f64 = into.iter().map(|(_, (weight, _))| weight).sum();
             let own: f64 = parts.own.iter().map(|(_, amount)| amount).sum();
-            let excess = own + parts.calls.iter().map(|(_, amount)| amount).sum::<f64>();
+            let inside = own + parts.calls.iter().map(|(_, amount)| amount).sum::<f64>();
+            let excess = if inside > NEGLIGIBLE { inside } else { came };
             total += excess;
+            let mut within = 1.0;
+            for (key, (weight, share)) in into.into_iter().filter(|(_, (weight, share))| weight * share > NEGLIGIBLE) {
+                let suspect = Suspect { service: key.server.clone(), edge: Some(key.clone()) };
+                *shares.entry(suspect).or_default() += excess * weight / came * share;
+                within -= weight / came * share;
+            }
             for (suspect, share) in mix {
-                *shares.entry(suspect.clone()).or_default() += excess * share;
+                *shares.entry(suspect.clone()).or_default() += excess * within.max(0.0) * share;
             }
         }
         let mut scores: Vec<(Suspect, f64)> = shares
@@ -221,7 +332,7 @@ impl Blamed {
         for (key, weight, edge_to_blame) in self.calls {
             if edge_to_blame {
                 parts.own.push((Suspect { service: key.server.clone(), edge: Some(key) }, weight));
-            } else if let Ok(to) = services.binary_search(&&key.server) {
+            } else if let Some(to) = services.binary_search(&&key.server).ok().filter(|_| weight > NEGLIGIBLE) {
                 parts.calls.push((to, weight));
             }
         }
@@ -309,6 +420,19 @@ mod tests {
     fn who_was_never_well_explains_nobody() {
         let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "broken", 100.0, 100.0, 0.0)]);
         flows.edges.values_mut().filter(|flow| flow.failed == 100.0).for_each(|flow| flow.was_healthy = false);
+        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
+    }
+
+    #[test]
+    fn a_caller_whose_places_are_taken_by_a_slow_call_is_crowded_not_guilty() {
+        let mut flows = flows(&[("user", "web", 100.0, 40.0, 0.0), ("web", "db", 60.0, 0.0, 0.0)]);
+        for (key, flow) in &mut flows.edges {
+            let entry = key.server == ServiceName::from("web");
+            (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
+        }
+        flows.self_time = [("web".into(), 60.0), ("db".into(), 30.0)].into();
+        assert_eq!(top(&flows.share_failures(&["web".into()])), ("db".into(), 1.0));
+        flows.edges.values_mut().for_each(|flow| flow.slower = 3.0);
         assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
     }
 

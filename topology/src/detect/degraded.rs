@@ -1,16 +1,17 @@
 //! Is an edge, or a service, worse than its own past?
 //!
-//! An edge is judged by the requests made on it (failures, latency as the client has it, attempts per request), a service
-//! by its self time, the time outside its own calls. Each verdict must hold in two of three windows.
+//! An edge is judged by the requests made on it (failures, latency as the client has it, attempts per request, the gap between what
+//! the client waited and what the server took), a service by its self time, the time outside its own calls. Each verdict
+//! must hold in two of three windows. A verdict that turns bad is a *raw alert*: what a rule of its own would have sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tripline_model::{EdgeKey, Reporter, ServiceName, Timestamp};
+use tripline_model::{EdgeKey, Histogram, Reporter, ServiceName, Timestamp};
 
 use super::Settings;
 use super::baseline::{FailureShare, Level};
 use crate::ServiceGraph;
-use crate::graph::EdgeState;
+use crate::graph::{EdgeState, Sum};
 use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
@@ -18,8 +19,11 @@ use crate::robust::binomial_z;
 pub(crate) struct Verdicts(u8);
 
 impl Verdicts {
-    pub(crate) fn push(&mut self, bad: bool) {
+    /// Answers whether the verdict has turned bad.
+    pub(crate) fn push(&mut self, bad: bool) -> bool {
+        let turned = bad && self.0 & 1 == 0;
         self.0 = (self.0 << 1 | u8::from(bad)) & 0b111;
+        turned
     }
 
     /// Whether two of the last three were bad.
@@ -33,11 +37,21 @@ impl Verdicts {
 pub(super) struct EdgeWatch {
     failures: FailureShare,
     latency: Level,
+    /// The server's own mean latency, and what the client waited beyond it.
+    served: Level,
+    gap: Level,
     failing: Verdicts,
     slow: Verdicts,
     retrying: Verdicts,
+    far: Verdicts,
     first_bad: Option<Timestamp>,
+    /// Verdicts that turned bad, ever and before the run that goes on.
+    alerts: u64,
+    alerts_before: u64,
 }
+
+/// Share of requests with retries above which the gap says nothing: the client's back-off is in it.
+const GAP_RETRIES: u64 = 10;
 
 impl EdgeWatch {
     /// Whether it is degraded by its counts; its breakers are asked elsewhere.
@@ -70,6 +84,26 @@ impl EdgeWatch {
         self.latency.median_and_mad().map(|(median, _)| median)
     }
 
+    /// What the client normally waits beyond the server's time, in seconds.
+    pub(super) fn normal_gap(&self) -> Option<f64> {
+        self.gap.median_and_mad().map(|(median, _)| median)
+    }
+
+    /// Whether the way to the server takes longer than normal.
+    pub(super) fn is_far(&self) -> bool {
+        self.far.hold()
+    }
+
+    /// Whether the server, by its own sidecar, takes longer than normal; none without a baseline.
+    pub(super) fn serves_slowly(&self, settings: &Settings, seconds: f64) -> Option<bool> {
+        self.served.median_and_mad().is_some().then(|| is_slow(settings, seconds, &self.served))
+    }
+
+    /// Verdicts that turned bad so far, and how many of them before the degradation that goes on.
+    pub(super) const fn alerts(&self) -> (u64, u64) {
+        (self.alerts, self.alerts_before)
+    }
+
     /// Judges the window `[from, to)`; learns from it unless it is bad or `frozen`.
     pub(super) fn judge(
         &mut self,
@@ -87,22 +121,45 @@ impl EdgeWatch {
         let slow = enough && latency.is_some_and(|latency| is_slow(settings, latency, &self.latency));
         let first = counts.attempts - counts.retries;
         let retrying = enough && first > 0 && counts.attempts as f64 > settings.attempts * first as f64;
-        self.failing.push(failing);
-        self.slow.push(slow);
-        self.retrying.push(retrying);
+        let served = state.sum_by(Reporter::Server, from, to).latency;
+        let gap = network_gap(&sum, &served);
+        let far = enough && gap.is_some_and(|gap| is_slow(settings, gap, &self.gap));
+        let turned =
+            [self.failing.push(failing), self.slow.push(slow), self.retrying.push(retrying), self.far.push(far)];
+        self.alerts += turned.into_iter().filter(|turned| *turned).count() as u64;
         let bad = failing || slow || retrying;
         if bad {
             self.first_bad.get_or_insert_with(|| first_failure(state, from, to));
         } else if !self.is_degraded() {
             self.first_bad = None;
+            self.alerts_before = self.alerts;
         }
         if !bad && !frozen && asked > 0 {
             self.failures.learn(asked, counts.failed);
             if let (true, Some(latency)) = (enough, latency) {
                 self.latency.learn(latency);
+                if let Some(served) = served.mean() {
+                    self.served.learn(served.as_secs_f64());
+                }
+                if let Some(gap) = gap {
+                    self.gap.learn(gap);
+                }
             }
         }
     }
+}
+
+/// Seconds a request that the client waited beyond the time that the server's sidecar saw; none when one of the two is
+/// not known, or when retries blur it.
+pub(super) fn network_gap(client: &Sum, served: &Histogram) -> Option<f64> {
+    let count = client.latency.count();
+    let blurred = client.counts.attempts == 0 || client.counts.retries * GAP_RETRIES > client.counts.attempts;
+    if served.is_empty() || count == 0 || blurred {
+        return None;
+    }
+    // By requests that both saw: some of the client's may not have arrived.
+    let mean = |histogram: &Histogram| histogram.mean().map_or(0.0, |mean| mean.as_secs_f64());
+    Some((mean(&client.latency) - mean(served)).max(0.0))
 }
 
 /// Failures beyond what chance makes of the normal share.

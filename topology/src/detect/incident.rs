@@ -17,10 +17,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
 use super::degraded::{EdgeWatch, ServiceWatches};
+use super::demand::{self, Demand};
+use super::roots::{Part, Reach as Reached};
 use super::story::{self, Hop, Reach};
 use super::{Settings, Suspect, SuspectKind, Trip};
 use crate::ServiceGraph;
 use measure::Measured;
+
+pub(super) use measure::flows;
 
 /// How far a fault has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +86,10 @@ pub enum EvidenceKind {
     BreakerOpen,
     /// Attempts per request on the worst edge into the suspect.
     Retries,
+    /// Requests that reach the slowest service, in multiples of those in the minute before.
+    Demand,
+    /// Seconds that a client waits beyond the server's own time, above normal, per request.
+    NetworkGap,
 }
 
 impl EvidenceKind {
@@ -96,6 +104,8 @@ impl EvidenceKind {
             Self::OwnLatency => "own_latency",
             Self::BreakerOpen => "breaker_open",
             Self::Retries => "retries",
+            Self::Demand => "demand",
+            Self::NetworkGap => "network_gap",
         }
     }
 }
@@ -179,11 +189,11 @@ pub struct Incident {
     pub blast: Blast,
     /// Attempts per request on the worst edge into the first candidate.
     pub attempts_per_request: f64,
-    /// Requests per second into the first candidate over what is normal is not known yet; 1 until it is.
+    /// Requests that reach the service that suffers most from growing demand, in multiples of those before; 1 when demand did not grow.
     pub demand: f64,
     /// Breaker openings.
     pub trips: u64,
-    /// Breaker openings and threshold crossings.
+    /// Breaker openings, and tests of edges in it that turned bad: what rules of their own would have sent.
     pub raw_alerts: u64,
     /// Notices given.
     pub notices: u64,
@@ -203,6 +213,14 @@ pub(super) struct View<'a> {
     pub(super) graph: &'a ServiceGraph,
     pub(super) watches: &'a BTreeMap<EdgeKey, EdgeWatch>,
     pub(super) services: &'a ServiceWatches,
+    pub(super) trips: &'a VecDeque<Trip>,
+}
+
+/// What belongs to the other incidents that go on.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    pub(super) roots: BTreeSet<Suspect>,
+    pub(super) edges: BTreeSet<EdgeKey>,
 }
 
 /// An incident with what its life needs.
@@ -214,6 +232,14 @@ pub(super) struct Tracked {
     /// The keys of `onsets`.
     pub(super) touched: BTreeSet<EdgeKey>,
     degraded: BTreeSet<EdgeKey>,
+    /// Services and edges with an excess of their own, ever since it opened.
+    pub(super) roots: BTreeSet<Suspect>,
+    /// Raw alerts of each edge before it joined.
+    alerts_before: BTreeMap<EdgeKey, u64>,
+    /// The demand behind it, once found.
+    demand: Option<Demand>,
+    /// Whether the origin once did less than its normal work.
+    was_limited: bool,
     last_degraded: Timestamp,
     last_joined: Timestamp,
     /// A level above the told one, and since when.
@@ -231,9 +257,9 @@ pub(super) struct Tracked {
 
 impl Tracked {
     /// A new incident of a component, the `count`-th since the detector started.
-    pub(super) fn open(component: BTreeSet<EdgeKey>, now: Timestamp, count: u64) -> Self {
+    pub(super) fn open(part: Part, now: Timestamp, count: u64) -> Self {
         let incident = Incident {
-            id: identity(now, component.first(), count),
+            id: identity(now, part.edges.first(), count),
             level: Level::Local,
             phase: Phase::Starting,
             started: now,
@@ -254,7 +280,11 @@ impl Tracked {
             incident,
             onsets: BTreeMap::new(),
             touched: BTreeSet::new(),
-            degraded: component,
+            degraded: part.edges,
+            roots: part.roots,
+            alerts_before: BTreeMap::new(),
+            demand: None,
+            was_limited: false,
             last_degraded: now,
             last_joined: now,
             rising: None,
@@ -269,9 +299,11 @@ impl Tracked {
 
     /// Whether a component belongs to this incident: while it goes on, by any service it shares; once quiet for half the time to
     /// its resolution, or resolved, only when it hurts the same origin again, for a new fault elsewhere is a new incident.
-    pub(super) fn claims(&self, component: &BTreeSet<EdgeKey>, now: Timestamp, reopen: std::time::Duration) -> bool {
+    /// A part whose roots have nothing to do with this incident's is another fault, whatever callers they share.
+    pub(super) fn claims(&self, part: &Part, now: Timestamp, reopen: std::time::Duration) -> bool {
         const QUIET: std::time::Duration = std::time::Duration::from_secs(60);
-        if self.merged {
+        let component = &part.edges;
+        if self.merged || !self.may_share_roots(part) {
             return false;
         }
         if self.incident.resolved.is_none() && now.since(self.last_degraded) < QUIET {
@@ -287,13 +319,24 @@ impl Tracked {
         recent && self.incident.origin().is_some_and(|origin| component.iter().any(|key| key.server == origin.service))
     }
 
+    fn may_share_roots(&self, part: &Part) -> bool {
+        if self.roots.is_empty() || part.roots.is_empty() || !self.roots.is_disjoint(&part.roots) {
+            return true;
+        }
+        let all: BTreeSet<EdgeKey> = self.touched.union(&part.edges).cloned().collect();
+        let reach = Reached::of(&all);
+        let related = |a: &Suspect, b: &Suspect| reach.reaches(a, b) || reach.reaches(b, a);
+        self.roots.iter().any(|own| part.roots.iter().any(|other| related(own, other)))
+    }
+
     /// Nothing is known to be degraded until [`Self::set_degraded`] says so.
     pub(super) fn clear_degraded(&mut self) {
         self.degraded.clear();
     }
 
-    pub(super) fn set_degraded(&mut self, component: BTreeSet<EdgeKey>, now: Timestamp) {
-        self.degraded.extend(component);
+    pub(super) fn set_degraded(&mut self, part: Part, now: Timestamp) {
+        self.degraded.extend(part.edges);
+        self.roots.extend(part.roots);
         self.last_degraded = now;
         if self.incident.resolved.take().is_some() {
             self.incident.phase = Phase::Spreading;
@@ -302,12 +345,13 @@ impl Tracked {
     }
 
     /// Ends this incident in favour of another and hands over what it was about.
-    pub(super) fn merge_away(&mut self) -> BTreeMap<EdgeKey, (Timestamp, bool)> {
+    pub(super) fn merge_away(&mut self) -> (BTreeMap<EdgeKey, (Timestamp, bool)>, BTreeSet<Suspect>) {
         self.merged = true;
-        std::mem::take(&mut self.onsets)
+        (std::mem::take(&mut self.onsets), std::mem::take(&mut self.roots))
     }
 
-    pub(super) fn absorb(&mut self, onsets: BTreeMap<EdgeKey, (Timestamp, bool)>) {
+    pub(super) fn absorb(&mut self, (onsets, roots): (BTreeMap<EdgeKey, (Timestamp, bool)>, BTreeSet<Suspect>)) {
+        self.roots.extend(roots);
         for (key, onset) in onsets {
             self.touched.insert(key.clone());
             self.onsets.entry(key).or_insert(onset);
@@ -324,7 +368,13 @@ impl Tracked {
     }
 
     /// Brings everything up to date and answers what is worth telling.
-    pub(super) fn advance(&mut self, view: &View<'_>, trips: &VecDeque<Trip>, now: Timestamp) -> Vec<Notice> {
+    pub(super) fn advance(
+        &mut self,
+        view: &View<'_>,
+        openings: &VecDeque<(Timestamp, EdgeKey)>,
+        others: &Others,
+        now: Timestamp,
+    ) -> Vec<Notice> {
         if self.merged {
             // Whoever was told of its opening must hear of its end.
             (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
@@ -342,8 +392,8 @@ impl Tracked {
                 (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
             }
         } else {
-            self.note_onsets(view, trips, now);
-            self.measure(view, trips, now);
+            self.note_onsets(view, others, now);
+            self.measure(view, openings, others, now);
             self.judge_phase(view, now);
         }
         let notices = self.notices(view.settings, now);
@@ -354,7 +404,7 @@ impl Tracked {
         notices
     }
 
-    fn note_onsets(&mut self, view: &View<'_>, trips: &VecDeque<Trip>, now: Timestamp) {
+    fn note_onsets(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         for key in &self.degraded {
             let watch = view.watches.get(key);
             let slow = watch.is_some_and(EdgeWatch::is_only_slow);
@@ -363,50 +413,80 @@ impl Tracked {
                 continue;
             }
             let window = view.settings.window * 3;
-            let trip = trips.iter().rev().find(|trip| trip.key == *key && now.since(trip.at) <= window);
+            let trip = view.trips.iter().rev().find(|trip| trip.key == *key && now.since(trip.at) <= window);
             let onset = watch.and_then(EdgeWatch::onset).into_iter().chain(trip.map(|trip| trip.at)).min();
-            let onset = onset.unwrap_or(now);
+            // An edge that another incident has already was hurt by that one first.
+            let onset = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
             self.onsets.insert(key.clone(), (onset, slow));
             self.touched.insert(key.clone());
             self.last_joined = now;
-            self.incident.raw_alerts += 1;
+            let before = watch.map_or(0, |watch| watch.alerts().1);
+            self.alerts_before.insert(key.clone(), before);
             self.incident.started = self.incident.started.min(onset);
         }
     }
 
-    fn measure(&mut self, view: &View<'_>, trips: &VecDeque<Trip>, now: Timestamp) {
+    fn measure(&mut self, view: &View<'_>, openings: &VecDeque<(Timestamp, EdgeKey)>, others: &Others, now: Timestamp) {
         let since = self.incident.started - view.settings.window;
         let own: Vec<&Trip> =
-            trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
+            view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
         let measured = Measured::of(view, &self.touched, (since, now));
+        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, &others.roots));
+        self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
-        let fresh = measured.candidates(view, &own, &self.degraded);
         if !fresh.is_empty() {
             (incident.candidates, incident.unexplained) =
                 keep_leader(fresh, self.told_origin.as_ref(), view.settings.lead);
+            if let Some(demand) = &self.demand {
+                put_demand_first(&mut incident.candidates, demand);
+            }
         }
         let Some(origin) = incident.candidates.first().map(|candidate| candidate.suspect.clone()) else { return };
         incident.trips = own.len() as u64;
-        incident.raw_alerts = incident.raw_alerts.max(self.onsets.len() as u64 + incident.trips);
-        incident.path = story::path(&origin, &self.onsets, &own);
-        incident.attempts_per_request = measured.attempts_into(&origin.service);
+        incident.demand = self.demand.as_ref().map_or(1.0, |demand| demand.growth);
+        let turned = self.alerts_before.iter().map(|(key, before)| {
+            // A breaker alone is an alert, too, but is counted below.
+            view.watches.get(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
+        });
+        let openings = openings.iter().filter(|(at, key)| *at >= since && self.touched.contains(key)).count();
+        incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + openings as u64);
+        // Of demand, the harm begins where it cannot be served.
+        let place = match self.demand.as_ref().and_then(|_| incident.candidates.get(1)) {
+            Some(suffering) => suffering.suspect.clone(),
+            None => origin.clone(),
+        };
+        incident.path = story::path(&place, &self.onsets, &own);
+        incident.attempts_per_request = measured.attempts_into(&place.service);
         incident.blast = measured.blast(&origin, &self.touched);
         let entry_points = view.graph.entry_points();
         let reach = Reach {
-            origin: &origin,
+            origin: &place,
             degraded: &self.touched,
             entry_points: &entry_points,
             tripped: &own.iter().map(|trip| trip.key.clone()).collect(),
             attempts: incident.attempts_per_request,
         };
         let mut level = story::level(&reach);
-        let well = measured.is_well(view, &origin, now);
+        let work = measured.work(view, &place.service, (incident.started, now));
+        self.was_limited |= work.is_some_and(|work| work < LIMITED);
+        let worked_off = self.was_limited && work.is_some_and(|work| work > MORE_THAN_NORMAL);
+        let amplified = incident.attempts_per_request >= AMPLIFIED;
+        let well = measured.is_well(view, &place, now) || (worked_off && amplified);
         self.origin_well_since = if well { self.origin_well_since.or(Some(now)) } else { None };
         let lasting = self.origin_well_since.is_some_and(|since| now.since(since) >= view.settings.spreading_for);
         if lasting && level >= Level::Propagating && incident.attempts_per_request > 1.1 {
             level = Level::SelfSustaining;
         }
         incident.level = incident.level.max(level);
+    }
+
+    /// In the first minute: whether demand grew where the first candidate is, since the onset.
+    fn look_for_demand(&mut self, view: &View<'_>, fresh: &[Candidate], doors: &[ServiceName], now: Timestamp) {
+        let young = now.since(self.incident.detected) <= view.settings.spreading_for;
+        let Some(first) = fresh.first().filter(|first| first.suspect.edge.is_none()) else { return };
+        if young {
+            self.demand = demand::behind_harm(view, &first.suspect.service, doors, (self.incident.started, now));
+        }
     }
 
     fn judge_phase(&mut self, view: &View<'_>, now: Timestamp) {
@@ -457,6 +537,30 @@ impl Tracked {
         }
         notices
     }
+}
+
+/// The origin did less than this share of its normal work: it was limited.
+const LIMITED: f64 = 0.9;
+/// It does more than this multiple of its normal work: whatever limited it is gone.
+const MORE_THAN_NORMAL: f64 = 1.1;
+/// Attempts per request with which a mesh can keep itself down.
+const AMPLIFIED: f64 = 1.5;
+
+/// Who asks for more comes before who cannot cope with it; the score is divided as the demand is.
+fn put_demand_first(fresh: &mut Vec<Candidate>, demand: &Demand) {
+    let Some(first) = fresh.first_mut() else { return };
+    let usual = first.score.get() / demand.growth;
+    let text =
+        format!("{} gets {:.1} times as many requests as in the minute before", first.suspect.service, demand.growth);
+    let asking = Candidate {
+        suspect: Suspect { service: demand.client.clone(), edge: None },
+        kind: SuspectKind::Demand,
+        score: Ratio::new(first.score.get() - usual),
+        evidence: vec![Evidence { kind: EvidenceKind::Demand, text, value: demand.growth }],
+    };
+    first.score = Ratio::new(usual);
+    fresh.retain(|candidate| candidate.suspect != asking.suspect);
+    fresh.insert(0, asking);
 }
 
 /// Keeps the told first candidate in its place until another leads by more than `lead`.

@@ -153,7 +153,13 @@ mod tests {
             (key("far>away"), (at(1), false)),
         ]
         .into();
-        let trip = Trip { at: at(31), key: key("pay>db"), reason: TransitionReason::FailureRatio, induced: false };
+        let trip = Trip {
+            at: at(31),
+            key: key("pay>db"),
+            reason: TransitionReason::FailureRatio,
+            induced: false,
+            numbers: (20, 10, 0.5),
+        };
         let hops = path(&suspect("db"), &degraded, &[&trip]);
         let told: Vec<_> = hops.iter().map(|hop| (hop.distance, hop.key.to_string(), hop.at.as_secs())).collect();
         assert_eq!(

@@ -57,6 +57,12 @@ impl EdgeState {
         Self { tallies: Default::default(), breakers: BTreeMap::new(), last_seen: now, secured: false }
     }
 
+    /// Whether no sidecar ever counted it or guards it.
+    pub(super) fn is_only_from_spans(&self) -> bool {
+        let [client, server, _] = &self.tallies;
+        client.is_empty() && server.is_empty() && self.breakers.is_empty()
+    }
+
     pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
         self.tallies[slot(window.reporter)].count(window);
         self.secured = window.secured;

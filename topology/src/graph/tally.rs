@@ -60,6 +60,11 @@ impl Tally {
         }
     }
 
+    /// Whether nothing of the last ten minutes is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.panes.is_empty()
+    }
+
     /// Everything from panes that start in `[from, to)`.
     pub(super) fn sum(&self, from: Timestamp, to: Timestamp) -> Sum {
         let (from, to) = (from.as_secs(), to.as_secs());

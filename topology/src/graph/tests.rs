@@ -144,3 +144,17 @@ proptest! {
         prop_assert_eq!(sums[0], sums[1]);
     }
 }
+
+#[test]
+fn a_guess_is_taken_back_with_its_node_unless_more_is_known() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let guess = EdgeWindow { reporter: Reporter::Spans, ..window("a", "10.0.0.7", NOW.as_secs(), 1) };
+    graph.observe(&guess, NOW);
+    assert!(graph.forget_guess(&guess.key) && graph.edge(&guess.key).is_none());
+    assert!(graph.node(&"10.0.0.7".into()).is_none() && graph.node(&"a".into()).is_some());
+    assert!(!graph.forget_guess(&guess.key), "there is none any more");
+    let counted = window("a", "b", NOW.as_secs(), 1);
+    graph.observe(&counted, NOW);
+    assert!(!graph.forget_guess(&counted.key), "a sidecar counted it");
+    assert!(graph.edge(&counted.key).is_some());
+}

@@ -135,15 +135,22 @@ pub(super) fn answer(facts: &Facts, question: &Question) -> Answer {
     }
 }
 
-/// Shares the entry points' excess out, each weighing by its own.
+/// Shares the entry points' excess out, each weighing by its own. Where they left no trace, all services are asked.
 fn share(facts: &Facts, parts: &[Parts<Charged>], whole: &[(f64, f64)]) -> Shared {
     let mixes = mixes(parts, |_| Mix::new());
+    let all: Vec<usize> = (0..facts.names.len()).collect();
+    let of = |entries: &[usize]| share_of(&mixes, whole, entries);
+    let shared = of(&facts.entries);
+    if shared.shares.is_empty() { Shared { belief: 0.0, ..of(&all) } } else { shared }
+}
+
+fn share_of(mixes: &[Mix<Charged>], whole: &[(f64, f64)], entries: &[usize]) -> Shared {
     let excess = |entry: &usize| whole.get(*entry).copied().unwrap_or_default();
-    let (raw, believed) = facts.entries.iter().map(excess).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let (raw, believed) = entries.iter().map(excess).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let mut shares = Mix::new();
-    for entry in &facts.entries {
-        let weight = if raw > NEGLIGIBLE { excess(entry).0 / raw } else { 1.0 / facts.entries.len() as f64 };
-        for (charged, share) in mixes.get(*entry).into_iter().flatten() {
+    for entry in entries {
+        let weight = if raw > NEGLIGIBLE { excess(entry).0 / raw } else { 1.0 / entries.len() as f64 };
+        for (charged, share) in mixes.get(*entry).into_iter().flatten().filter(|_| weight > 0.0) {
             *shares.entry(*charged).or_default() += weight * share;
         }
     }

@@ -135,7 +135,7 @@ impl Facts {
         facts.add_services(settings, &services);
         facts.add_edges(settings, &calls);
         facts.add_breakers(windows, question);
-        facts.entries = facts.entry_points(question)?;
+        facts.entries = facts.entry_points(question);
         Ok(facts)
     }
 
@@ -237,10 +237,11 @@ impl Facts {
         }
     }
 
-    fn entry_points(&self, question: &Question) -> Result<Vec<usize>, LocaliseError> {
-        if let Some(entry) = &question.entry {
-            let unknown = |_| LocaliseError::UnknownEntry(entry.clone());
-            return self.names.binary_search(entry).map(|at| vec![at]).map_err(unknown);
+    /// The entry point that was named, if the recording has it; or those that nobody calls.
+    fn entry_points(&self, question: &Question) -> Vec<usize> {
+        let named = question.entry.as_ref().and_then(|entry| self.names.binary_search(entry).ok());
+        if let Some(named) = named {
+            return vec![named];
         }
         let asked = |at: &usize| self.services.get(*at).is_some_and(|service| service.requests > 0.0);
         let called = |at: &usize| self.into.get(*at).is_some_and(|into| !into.is_empty());
@@ -248,11 +249,7 @@ impl Facts {
         // Clients that report nothing themselves (users, a gateway) stand before the entry points.
         let behind = self.ends.iter().filter(|(client, server)| !asked(client) && !called(client) && asked(server));
         let entries: BTreeSet<usize> = sources.into_iter().chain(behind.map(|(_, server)| *server)).collect();
-        Ok(if entries.is_empty() {
-            (0..self.names.len()).filter(asked).collect()
-        } else {
-            entries.into_iter().collect()
-        })
+        if entries.is_empty() { (0..self.names.len()).filter(asked).collect() } else { entries.into_iter().collect() }
     }
 
     /// Edge indices from `client`, with their servers.

@@ -9,17 +9,27 @@ const LATE_WINDOWS: u32 = 2;
 
 /// For each row, whether it keeps time: it is in the longest non-decreasing subsequence, or less than two of its windows away from it.
 pub(super) fn keeps_time(rows: &[(Timestamp, Duration)]) -> Vec<bool> {
-    let mut keeps = in_longest_run(rows);
+    let run = in_longest_run(rows);
+    // What the clock read at each row's place, by the last row of the run before it and by the next one after it: a run may leave out
+    // a whole window, so one of the two alone can be further away than the row is late.
+    let mut after: Vec<Option<Timestamp>> = vec![None; rows.len()];
+    let mut next = None;
+    for (at, (time, _)) in rows.iter().enumerate().rev() {
+        if run.get(at) == Some(&true) {
+            next = Some(*time);
+        }
+        after[at] = next;
+    }
     let mut now: Option<Timestamp> = None;
-    // What the clock read at each row's place: of the last row before it that is in the run.
+    let mut keeps = run;
     for (at, (time, length)) in rows.iter().enumerate() {
         let Some(kept) = keeps.get_mut(at) else { continue };
         if *kept {
-            now = Some(now.map_or(*time, |now| now.max(*time)));
-        } else if let Some(now) = now {
-            let apart = now.since(*time).max(time.since(now));
-            *kept = apart <= *length * LATE_WINDOWS;
+            now = Some(*time);
+            continue;
         }
+        let near = |other: Timestamp| other.since(*time).max(time.since(other)) <= *length * LATE_WINDOWS;
+        *kept = now.is_some_and(near) || after.get(at).copied().flatten().is_some_and(near);
     }
     keeps
 }
@@ -63,6 +73,12 @@ mod tests {
     fn a_row_two_windows_late_is_kept_and_a_later_one_is_not() {
         assert_eq!(kept(&[10, 11, 12, 10, 13]), [true; 5]);
         assert_eq!(kept(&[10, 11, 12, 9, 13]), [true, true, true, false, true]);
+    }
+
+    #[test]
+    fn a_run_that_leaves_out_a_window_does_not_condemn_its_neighbours() {
+        // The longest run goes from 79 to 82; 81 is one second late, and 80 in its place.
+        assert_eq!(kept(&[78, 79, 79, 79, 79, 82, 82, 82, 82, 81, 80, 83]), [true; 12]);
     }
 
     #[test]

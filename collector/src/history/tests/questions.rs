@@ -26,6 +26,7 @@ async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Rows, check: impl F
 }
 
 fn batch_of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>, transitions: Vec<BreakerTransition>) -> Rows {
+    let spans = Spans::of_records(&spans);
     Rows::Batch(Batch { position: 1, received_at: at(0), reports: Vec::new(), transitions, spans, logs })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tripline_api::Phase;
 use tripline_model::SpanId;
-use tripline_otlp::{SpanKind, SpanRecord, SpanStatus};
+use tripline_otlp::{SpanKind, SpanRecord, SpanStatus, Spans};
 
 use super::*;
 use crate::batch::Batch;
@@ -35,7 +35,8 @@ fn batch() -> Batch {
         links: Vec::new(),
         weight: 1.0,
     };
-    Batch { position: 1, received_at: now, reports: vec![], transitions: vec![], spans: vec![span], logs: vec![] }
+    let spans = Spans::of_records(&[span]);
+    Batch { position: 1, received_at: now, reports: vec![], transitions: vec![], spans, logs: vec![] }
 }
 
 #[tokio::test(flavor = "multi_thread")]

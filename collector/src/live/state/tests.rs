@@ -1,7 +1,7 @@
 //! What comes in, and what the view then shows.
 
 use tripline_model::{EdgeCounts, Histogram, NodeKind, Reporter, ServiceName, Sidecar, SpanId, TraceId};
-use tripline_otlp::{SpanKind, SpanRecord, SpanStatus};
+use tripline_otlp::{SpanKind, SpanRecord, SpanStatus, Spans};
 
 use super::*;
 
@@ -58,7 +58,14 @@ fn state() -> State {
 }
 
 fn batch(reports: Vec<SidecarReport>, spans: Vec<SpanRecord>) -> Batch {
-    Batch { position: 0, received_at: NOW, reports, transitions: Vec::new(), spans, logs: Vec::new() }
+    Batch {
+        position: 0,
+        received_at: NOW,
+        reports,
+        transitions: Vec::new(),
+        spans: Spans::of_records(&spans),
+        logs: Vec::new(),
+    }
 }
 
 fn edges(state: &mut State, now: Timestamp) -> Vec<(String, u64, String)> {

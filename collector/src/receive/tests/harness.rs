@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,12 +26,13 @@ use crate::export::Exporters;
 use crate::journal::{Journal, Options};
 use crate::receive::grpc::Grpc;
 use crate::receive::http::Http;
-use crate::receive::{Counters, Outlets, Store, open};
+use crate::receive::{self, Counters, Outlets, Store, open};
 use crate::serve::{self, Settings, Speaks};
 
 pub(crate) struct Receiver {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    pub(crate) xray: SocketAddr,
     pub(crate) live: mpsc::Receiver<Arc<Batch>>,
     pub(crate) history: mpsc::Receiver<Arc<Batch>>,
     pub(crate) counters: Arc<Counters>,
@@ -79,6 +80,19 @@ pub(crate) async fn start(setup: Setup<'_>) -> Receiver {
     let (http, grpc) =
         (serve::bind("http", local).await.expect("bound"), serve::bind("grpc", local).await.expect("bound"));
     let (http_address, grpc_address) = (http.address(), grpc.address());
+    let xray = serve::bind("xray", local).await.expect("bound");
+    let xray_address = xray.address();
+    let socket = UdpSocket::bind(xray_address).await.expect("bound");
+    tokio::spawn(receive::xray::datagrams(socket, intake.clone(), stop.clone()));
+    let over_xray = intake.clone();
+    tokio::spawn(xray.serve(
+        settings(Speaks::Http),
+        service_fn(move |request| {
+            let intake = over_xray.clone();
+            async move { Ok::<_, Infallible>(receive::xray::answer(&intake, request).await) }
+        }),
+        stop.clone(),
+    ));
     let (over_http, over_grpc) = (Http::new(intake.clone(), token.clone()), Grpc::new(intake, token));
     tokio::spawn(http.serve(
         settings(Speaks::Http),
@@ -97,7 +111,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Receiver {
         stop.clone(),
     ));
     let (http, grpc, durable) = (http_address, grpc_address, durable_told);
-    Receiver { http, grpc, live, history, counters, durable, committer, stop: stop.drop_guard() }
+    let xray = xray_address;
+    Receiver { http, grpc, xray, live, history, counters, durable, committer, stop: stop.drop_guard() }
 }
 
 /// An answer over HTTP.

@@ -16,18 +16,23 @@ const DEEP: usize = 200_000;
 fn nested_protobuf() -> Vec<u8> {
     // Written from the inside out, so backwards.
     let mut backwards: Vec<u8> = Vec::new();
-    let mut wrap = |tag: u8| {
+    let wrap = |backwards: &mut Vec<u8>, tag: u8| {
         let mut length = Vec::new();
         prost::encoding::encode_varint(backwards.len() as u64, &mut length);
         backwards.extend(length.iter().rev());
         backwards.push(tag);
     };
     for _ in 0..DEEP {
-        wrap(0x0a);
-        wrap(0x2a);
+        wrap(&mut backwards, 0x0a);
+        wrap(&mut backwards, 0x2a);
     }
-    // value of an attribute, of a span, of a scope, of a resource, of the request
-    [0x12, 0x4a, 0x12, 0x12, 0x0a].into_iter().for_each(wrap);
+    // The value of an attribute, of a span ...
+    [0x12, 0x4a].into_iter().for_each(|tag| wrap(&mut backwards, tag));
+    // ... that has ids, or nobody would look into it ...
+    let ids = [&[0x0a, 16][..], &[1; 16], &[0x12, 8], &[1; 8]].concat();
+    backwards.extend(ids.iter().rev());
+    // ... of a scope, of a resource, of the request.
+    [0x12, 0x12, 0x0a].into_iter().for_each(|tag| wrap(&mut backwards, tag));
     backwards.reverse();
     backwards
 }

@@ -1,13 +1,15 @@
 //! The numbers of an incident: flows since it started, candidates with evidence, blast radius.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use tripline_model::{BreakerState, EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
+use tripline_model::{BreakerState, EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp, TransitionReason};
 
 use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View};
 use crate::detect::blame::{Flow, Flows};
-use crate::detect::degraded::EdgeWatch;
+use crate::detect::degraded::{EdgeWatch, network_gap};
 use crate::detect::{Suspect, SuspectKind, Trip};
+use crate::graph::EdgeState;
 
 /// Candidates kept; those beyond have next to no share.
 const MAX_CANDIDATES: usize = 5;
@@ -22,7 +24,7 @@ pub(super) struct Measured {
     entry_points: BTreeSet<ServiceName>,
 }
 
-struct Counted {
+pub(in crate::detect) struct Counted {
     requests: u64,
     failed: u64,
     attempts: u64,
@@ -34,46 +36,7 @@ struct Counted {
 impl Measured {
     /// Reads `[since, now]` of every edge that an affected service has.
     pub(super) fn of(view: &View<'_>, touched: &BTreeSet<EdgeKey>, (since, now): (Timestamp, Timestamp)) -> Self {
-        let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
-        let to = now + std::time::Duration::from_secs(1);
-        let mut flows = Flows::default();
-        let mut counts = BTreeMap::new();
-        for (key, state) in view.graph.edges() {
-            if !services.contains(&key.client) && !services.contains(&key.server) {
-                continue;
-            }
-            let watch = view.watches.get(key);
-            let (_, best) = state.best(since, to);
-            let server = state.sum_by(Reporter::Server, since, to);
-            let slower = best
-                .latency
-                .mean()
-                .zip(watch.and_then(EdgeWatch::normal_latency))
-                .map_or(0.0, |(mean, normal)| (mean.as_secs_f64() - normal).max(0.0));
-            let c = best.counts;
-            let asked = c.requests - c.cancelled;
-            let normal = watch.map_or(0.0, EdgeWatch::normal_failures) * asked as f64;
-            let failed = (c.failed as f64 - normal).max(0.0);
-            let reached = if c.failed == 0 { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
-            let own = server.counts;
-            let flow = Flow {
-                requests: asked as f64,
-                failed,
-                reached,
-                seen: (own.requests > 0).then_some(own.requests as f64),
-                origin: own.origin_failures as f64,
-                propagated: own.propagated_failures as f64,
-                answered: own.failed as f64,
-                slower: slower * best.latency.count() as f64,
-                // An edge that nobody has judged yet gets the benefit of the doubt.
-                was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || c.failed * 2 < asked,
-            };
-            flows.edges.insert(key.clone(), flow);
-            let counted =
-                Counted { requests: asked, failed: c.failed, attempts: c.attempts, retries: c.retries, slower };
-            counts.insert(key.clone(), counted);
-        }
-        flows.self_time = self_times(view, &services, (since, to));
+        let (flows, counts) = flows(view, touched, (since, now));
         let entry_points = view.graph.entry_points();
         let targets = targets(view, touched, &entry_points);
         Self { flows, counts, targets, entry_points }
@@ -81,15 +44,22 @@ impl Measured {
 
     /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
     /// neither has been counted yet, open breakers are all there is.
-    pub(super) fn candidates(&self, view: &View<'_>, trips: &[&Trip], degraded: &BTreeSet<EdgeKey>) -> Vec<Candidate> {
-        let failures = self.flows.share_failures(&self.targets);
+    /// `others` tells apart what belongs to other incidents: their share is left out.
+    pub(super) fn candidates(
+        &self,
+        view: &View<'_>,
+        trips: &[&Trip],
+        degraded: &BTreeSet<EdgeKey>,
+        (own, foreign): (&BTreeSet<Suspect>, &BTreeSet<Suspect>),
+    ) -> Vec<Candidate> {
+        let failures = self.flows.share_failures(&self.targets).without(own, foreign);
         let (shares, of_latency) = if failures.total >= view.settings.min_failures as f64 {
             (failures, false)
         } else {
-            (self.flows.share_latency(&self.targets), true)
+            (self.flows.share_latency(&self.targets).without(own, foreign), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
-            return deepest_open(view, degraded, trips);
+            return deepest_open(view, degraded, trips, &self.flows);
         }
         let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
         shares
@@ -106,6 +76,11 @@ impl Measured {
                 Candidate { suspect, kind, score: Ratio::new(score), evidence }
             })
             .collect()
+    }
+
+    /// The entry points that are hurt, or whoever is nearest to them.
+    pub(super) fn doors(&self) -> &[ServiceName] {
+        &self.targets
     }
 
     fn has_slow(&self, view: &View<'_>, degraded: &BTreeSet<EdgeKey>) -> bool {
@@ -152,6 +127,13 @@ impl Measured {
             let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
             evidence.push(Evidence { kind: EvidenceKind::BreakerOpen, text, value: lag });
         }
+        if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edges.get(key))
+            && flow.gap > 0.0
+        {
+            let value = flow.gap / flow.requests.max(1.0);
+            let text = format!("clients wait {:.0} ms a request beyond the time that {service} takes", value * 1e3);
+            evidence.push(Evidence { kind: EvidenceKind::NetworkGap, text, value });
+        }
         let attempts = self.attempts_into(service);
         if attempts > 1.1 {
             let text = format!("clients of {service} made {attempts:.1} attempts a request");
@@ -194,6 +176,25 @@ impl Measured {
         blast
     }
 
+    /// What `service` works off in the last two windows, failures of its own left out, as a multiple of what it was asked in the minute before
+    /// the incident started; none without its sidecar.
+    pub(super) fn work(
+        &self,
+        view: &View<'_>,
+        service: &ServiceName,
+        (started, now): (Timestamp, Timestamp),
+    ) -> Option<f64> {
+        let minute = SECOND * 60;
+        let span = view.settings.window * 2;
+        let (mut before, mut done) = (0.0, 0.0);
+        for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *service) {
+            before += state.counts_by(Reporter::Server, started - minute, started).requests as f64;
+            let counts = state.counts_by(Reporter::Server, now - span, now);
+            done += (counts.requests - counts.origin_failures.min(counts.requests)) as f64;
+        }
+        (before > 0.0).then(|| done / span.as_secs_f64() / (before / minute.as_secs_f64()))
+    }
+
     /// Whether the origin shows nothing of its own in the last two windows: no own failures, not slow, and no breaker into
     /// it keeps it dark.
     pub(super) fn is_well(&self, view: &View<'_>, origin: &Suspect, now: Timestamp) -> bool {
@@ -215,6 +216,159 @@ impl Measured {
                 server.origin_failures.max(client.failed.saturating_sub(client.shed).saturating_sub(server.failed))
             })
             .sum()
+    }
+}
+
+/// What every edge of a service that one of `touched` has carried in `[since, now]`, above normal.
+pub(in crate::detect) fn flows(
+    view: &View<'_>,
+    touched: &BTreeSet<EdgeKey>,
+    (since, now): (Timestamp, Timestamp),
+) -> (Flows, BTreeMap<EdgeKey, Counted>) {
+    let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
+    let to = now + SECOND;
+    let mut flows = Flows::default();
+    let mut counts = BTreeMap::new();
+    let mut lives = Lives::new(view, (since, now));
+    for (key, state) in view.graph.edges() {
+        if !services.contains(&key.client) && !services.contains(&key.server) {
+            continue;
+        }
+        let (flow, counted) = flow(view, (key, state), (since, to));
+        let flow = Flow { lost: lives.lost(key, &flow), ..flow };
+        flows.edges.insert(key.clone(), flow);
+        counts.insert(key.clone(), counted);
+    }
+    flows.self_time = self_times(view, &services, (since, to));
+    (flows, counts)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn flow(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), (since, to): (Timestamp, Timestamp)) -> (Flow, Counted) {
+    let watch = view.watches.get(key);
+    let (_, best) = state.best(since, to);
+    let server = state.sum_by(Reporter::Server, since, to);
+    let mean = best.latency.mean().map(|mean| mean.as_secs_f64());
+    let slower =
+        mean.zip(watch.and_then(EdgeWatch::normal_latency)).map_or(0.0, |(mean, usual)| (mean - usual).max(0.0));
+    let gap = network_gap(&best, &server.latency)
+        .zip(watch.and_then(EdgeWatch::normal_gap))
+        .map_or(0.0, |(gap, usual)| (gap - usual).max(0.0));
+    let c = best.counts;
+    let asked = c.requests - c.cancelled;
+    let share = watch.map_or(0.0, EdgeWatch::normal_failures);
+    let failed = (c.failed as f64 - share * asked as f64).max(0.0);
+    // What reached the server, or was lost on the way.
+    let arrived = (asked - c.shed.min(asked)) as f64;
+    let beyond = (c.failed - c.shed) as f64 - share * arrived;
+    let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z;
+    let eager = insignificant && tripped_by_chance(view, key, since, share);
+    let reached = if c.failed == 0 || eager { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
+    let own = server.counts;
+    // Of what the server failed, what is beyond its normal share.
+    let unusual = (1.0 - share * own.requests as f64 / own.failed.max(1) as f64).max(0.0);
+    let flow = Flow {
+        requests: asked as f64,
+        failed,
+        reached,
+        seen: (own.requests > 0).then_some(own.requests as f64),
+        origin: own.origin_failures as f64 * unusual,
+        propagated: own.propagated_failures as f64 * unusual,
+        answered: own.failed as f64 * unusual,
+        slower: slower * best.latency.count() as f64,
+        gap: gap * best.latency.count() as f64,
+        lost: 0.0,
+        eager,
+        // An edge that nobody has judged yet gets the benefit of the doubt.
+        was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || c.failed * 2 < asked,
+    };
+    let counted = Counted { requests: asked, failed: c.failed, attempts: c.attempts, retries: c.retries, slower };
+    (flow, counted)
+}
+
+/// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
+/// and each of its trips was to be expected.
+const EAGER_Z: f64 = 3.0;
+/// Trips expected in the breaker's window above which a trip is chance.
+const CHANCE: f64 = 0.01;
+/// A share of failures below which a baseline does not go: nobody never fails.
+const SHARE_FLOOR: f64 = 0.001;
+
+/// Whether every trip of an edge since then had to be expected at its normal share of failures: a run of `t` failures begins with
+/// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
+fn tripped_by_chance(view: &View<'_>, key: &EdgeKey, since: Timestamp, share: f64) -> bool {
+    let share = share.max(SHARE_FLOOR);
+    let by_chance = |trip: &Trip| {
+        let (total, failed, limit) = trip.numbers;
+        let total = total.max(1) as f64;
+        match trip.reason {
+            TransitionReason::ConsecutiveFailures => total * share.powf(limit) >= CHANCE,
+            TransitionReason::FailureRatio => {
+                (failed as f64 - share * total) / (total * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z
+            }
+            TransitionReason::Forced => true,
+            _ => false,
+        }
+    };
+    let mut trips = view.trips.iter().filter(|trip| trip.at >= since && trip.key == *key).peekable();
+    trips.peek().is_some() && trips.all(by_chance)
+}
+
+/// In which seconds a server's sidecar saw requests answered well.
+struct Lives<'a> {
+    view: &'a View<'a>,
+    since: Timestamp,
+    until: Timestamp,
+    seconds: BTreeMap<ServiceName, BTreeSet<u64>>,
+}
+
+impl<'a> Lives<'a> {
+    /// For how long lost requests are compared with answered ones.
+    const SPAN: Duration = Duration::from_secs(90);
+    /// Seconds with lost requests that tell a lost way from a server that has just died.
+    const ENOUGH: usize = 3;
+
+    fn new(view: &'a View<'a>, (since, now): (Timestamp, Timestamp)) -> Self {
+        Self { view, since, until: now.min(since + Self::SPAN), seconds: BTreeMap::new() }
+    }
+
+    /// How many of an edge's failures were lost on the way: its server neither failed them nor was slow, and answered others in the same seconds.
+    fn lost(&mut self, key: &EdgeKey, flow: &Flow) -> f64 {
+        let lost = (flow.reached - flow.answered).max(0.0);
+        let Some(state) = self.view.graph.edge(key).filter(|_| lost >= 1.0 && flow.seen.is_some()) else { return 0.0 };
+        let served =
+            state.sum_by(Reporter::Server, self.since, self.until).latency.mean().map(|mean| mean.as_secs_f64());
+        let watch = self.view.watches.get(key);
+        let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
+        if slow != Some(false) {
+            return 0.0;
+        }
+        let unanswered = |at: u64| {
+            let from = Timestamp::from_secs(at);
+            state.counts_by(Reporter::Client, from, from + SECOND).transport_failures > 0
+        };
+        let seconds: Vec<u64> = (self.since.as_secs()..self.until.as_secs()).filter(|at| unanswered(*at)).collect();
+        let alive = self.alive(&key.server);
+        let answered = seconds.iter().filter(|at| alive.contains(at)).count();
+        if seconds.len() >= Self::ENOUGH && answered * 2 >= seconds.len() { lost } else { 0.0 }
+    }
+
+    fn alive(&mut self, server: &ServiceName) -> &BTreeSet<u64> {
+        let (view, span) = (self.view, self.since.as_secs()..self.until.as_secs());
+        self.seconds.entry(server.clone()).or_insert_with(|| {
+            let mut alive = BTreeSet::new();
+            for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *server) {
+                for at in span.clone() {
+                    let from = Timestamp::from_secs(at);
+                    let counts = state.counts_by(Reporter::Server, from, from + SECOND);
+                    if counts.requests > counts.failed {
+                        alive.insert(at);
+                    }
+                }
+            }
+            alive
+        })
     }
 }
 
@@ -259,7 +413,8 @@ fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet
 }
 
 /// The servers behind open breakers that make no degraded call themselves, in equal shares: all that a breaker alone can say.
-fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip]) -> Vec<Candidate> {
+/// Where every such breaker of a server opened for no more failures than usual, the edge is named.
+fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], flows: &Flows) -> Vec<Candidate> {
     let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
     let open = |key: &&EdgeKey| {
         view.graph.edge(key).and_then(crate::graph::EdgeState::worst_breaker).is_some_and(|s| s != BreakerState::Closed)
@@ -272,10 +427,19 @@ fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip]) 
         .into_iter()
         .take(MAX_CANDIDATES)
         .map(|service| {
-            let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
+            let mut into = degraded.iter().filter(open).filter(|key| key.server == *service);
+            let eager = |key: &EdgeKey| flows.edges.get(key).is_some_and(|flow| flow.eager);
+            let edge = into.next().filter(|key| eager(key) && into.all(eager)).cloned();
+            let (kind, text) = if edge.is_some() {
+                let text = format!("a breaker to {service} opened although no more failed than usual");
+                (SuspectKind::Network, text)
+            } else {
+                let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
+                (SuspectKind::Errors, text)
+            };
             Candidate {
-                suspect: Suspect { service: service.clone(), edge: None },
-                kind: SuspectKind::Errors,
+                suspect: Suspect { service: service.clone(), edge },
+                kind,
                 score: share,
                 evidence: vec![Evidence { kind: EvidenceKind::BreakerOpen, text, value: 0.0 }],
             }

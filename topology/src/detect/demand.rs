@@ -1,0 +1,141 @@
+//! Who asks for more than before? Errors and latency blame the server, demand blames the client.
+//!
+//! The requests since the onset, a minute of them at most, are compared with those of the minute before. (Requests are counted when they end:
+//! a few seconds would take the burst after a stall for demand.) Where a service gets at least 30 % more
+//! (and by a Poisson z above 4), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
+//! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
+//! repeats what failed is part of the harm, not where it began. Callers from outside are where the question ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tripline_model::{EdgeKey, NodeKind, Reporter, ServiceName, Timestamp};
+
+use super::Suspect;
+use super::incident::View;
+use crate::graph::EdgeState;
+
+/// Growth that counts as demand above its baseline; the specification's.
+const GROWTH: f64 = 1.3;
+/// Poisson z of the growth: whether requests grew is asked of many services many times.
+const Z: f64 = 6.0;
+/// With what the seconds around the onset are compared: so many seconds, of which at least so many must have been seen.
+const BEFORE: u64 = 60;
+const SEEN: u64 = 20;
+/// An onset is dated to a window or a second; demand grew shortly before.
+const SHORTLY: Duration = Duration::from_secs(3);
+/// For so long after the onset demand is measured.
+const AFTER: Duration = Duration::from_secs(60);
+/// Calls that the question is passed on over at most.
+const DEEPEST: usize = 16;
+
+/// A growing demand.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Demand {
+    /// Who asks for more.
+    pub(super) client: ServiceName,
+    /// How many times as much reaches the service that was asked about.
+    pub(super) growth: f64,
+}
+
+/// The demand that may be behind a root now.
+pub(super) fn behind(view: &View<'_>, root: &Suspect, now: Timestamp) -> Option<ServiceName> {
+    let onset = now - view.settings.window * 2;
+    root.edge.is_none().then(|| of(view, &root.service, (onset, now)))?.map(|demand| demand.client)
+}
+
+/// Whose demand on `service` grew at `onset`.
+pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestamp, Timestamp)) -> Option<Demand> {
+    // The second that goes on is not whole.
+    let span = (onset - SHORTLY, now.min(onset + AFTER).window_start(Duration::from_secs(1)));
+    if span.1 <= span.0 {
+        return None;
+    }
+    let growth = growth(view, service, span)?;
+    let client = client(view, service, span, &mut BTreeSet::new())?;
+    Some(Demand { client, growth })
+}
+
+/// The demand behind harm that begins at `service`: there, or where a breaker let through no more than before, at the users' door.
+pub(super) fn behind_harm(
+    view: &View<'_>,
+    service: &ServiceName,
+    doors: &[ServiceName],
+    onset: (Timestamp, Timestamp),
+) -> Option<Demand> {
+    let at_door = || {
+        let outside = |demand: &Demand| matches!(view.graph.kind(&demand.client), NodeKind::User | NodeKind::External);
+        doors.iter().find_map(|door| of(view, door, onset).filter(outside))
+    };
+    of(view, service, onset).or_else(at_door)
+}
+
+/// What one edge asked for before and during a span, per second: its requests, shed ones included, and retries.
+struct Asked<'a> {
+    key: &'a EdgeKey,
+    before: f64,
+    during: f64,
+    /// Growth of its retries, in requests a second.
+    retries: f64,
+}
+
+fn asked<'a>(view: &View<'a>, service: &ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+    let edges: Vec<(&'a EdgeKey, &'a EdgeState)> =
+        view.graph.edges().filter(|(key, _)| key.server == *service).collect();
+    // A young graph has not seen the whole minute; its first seconds may not be whole.
+    let second = Duration::from_secs(1);
+    let quiet = |at: Timestamp| edges.iter().all(|(_, state)| state.reporter(at, at + second).is_none());
+    let seen = (1..=BEFORE).rev().find(|back| !quiet(from - second * *back as u32)).unwrap_or(0).saturating_sub(1);
+    if seen < SEEN {
+        return Vec::new();
+    }
+    let start = from - second * seen as u32;
+    let (usual, length) = (seen as f64, to.since(from).as_secs_f64());
+    let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
+        let reporter = state.reporter(start, to).unwrap_or(Reporter::Client);
+        let (earlier, now) = (state.counts_by(reporter, start, from), state.counts_by(reporter, from, to));
+        Asked {
+            key,
+            before: (earlier.requests + earlier.retries) as f64 / usual,
+            during: (now.requests + now.retries) as f64 / length,
+            retries: now.retries as f64 / length - earlier.retries as f64 / usual,
+        }
+    };
+    edges.into_iter().map(read).collect()
+}
+
+fn growth(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<f64> {
+    let asked = asked(view, service, span);
+    let before: f64 = asked.iter().map(|edge| edge.before).sum();
+    let during: f64 = asked.iter().map(|edge| edge.during).sum();
+    let length = span.1.since(span.0).as_secs_f64();
+    let z = (during - before) * length / (before * length + 1.0).sqrt();
+    (before > 0.0 && during >= GROWTH * before && z > Z).then_some(during / before)
+}
+
+fn client(
+    view: &View<'_>,
+    service: &ServiceName,
+    span: (Timestamp, Timestamp),
+    seen: &mut BTreeSet<ServiceName>,
+) -> Option<ServiceName> {
+    if seen.len() >= DEEPEST || !seen.insert(service.clone()) {
+        return None;
+    }
+    let asked = asked(view, service, span);
+    let grown = asked.iter().max_by(|a, b| (a.during - a.before).total_cmp(&(b.during - b.before)))?;
+    let more = grown.during - grown.before;
+    let from = &grown.key.client;
+    if grown.retries > 0.5 * more {
+        return None;
+    }
+    if matches!(view.graph.kind(from), NodeKind::User | NodeKind::External) {
+        return Some(from.clone());
+    }
+    let times = grown.during / grown.before.max(f64::MIN_POSITIVE);
+    match growth(view, from, span) {
+        // It passes on what it got itself, give or take.
+        Some(own) if own - 1.0 >= 0.5 * (times - 1.0) => client(view, from, span, seen),
+        _ => Some(from.clone()),
+    }
+}
