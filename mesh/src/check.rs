@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn unknown_and_unsupported_fields_warn() {
         let spec =
-            "serviceDiscovery: {dns: {hostName: a, hostname: b}}\nbackendDefaults: 7\npodSelector: {}\ncolour: red";
+            "serviceDiscovery: {dns: {hostName: a, hostname: b}}\nbackendGroups: 7\npodSelector: {}\ncolour: red";
         let (problems, warnings) = findings_of("VirtualNode", spec);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(warnings.len(), 3, "{warnings:?}");
@@ -236,7 +236,7 @@ mod tests {
             warnings[0],
             "f:1: spec.serviceDiscovery.dns.hostName: unknown field, it has no effect; did you mean \"hostname\"?"
         );
-        assert!(warnings[1].starts_with("f:2: spec.backendDefaults: ignored: "), "{warnings:?}");
+        assert!(warnings[1].starts_with("f:2: spec.backendGroups: ignored: "), "{warnings:?}");
         assert!(warnings[2].starts_with("f:4: spec.colour: unknown field"), "{warnings:?}");
     }
 

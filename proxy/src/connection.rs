@@ -5,10 +5,12 @@
 //! `http` takes HTTP/1.1 and, since nothing else begins like it, HTTP/2 with its preface.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, StatusCode, Version};
@@ -18,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tripline_mesh::ListenerProtocol;
 
 use crate::access_log::{AccessLog, Line};
@@ -50,6 +53,7 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     let peer = stream.peer_addr().ok().map(|peer| peer.ip());
     let original = redirect::original(&stream);
+    let mut age = Age::begin(&worker);
     let arrived = match half {
         Half::Inbound => Box::pin(arrive(&worker, stream, original, &mut drain)).await,
         Half::Outbound | Half::Forward(_) => Some((Wire::plain(stream), Arrival { original, ..Arrival::default() })),
@@ -61,7 +65,6 @@ pub(crate) async fn serve(
         Half::Outbound => None,
         Half::Forward(_) => Some(ListenerProtocol::Tcp),
     };
-    let silence = worker.shared.limits.silence;
     let spoken = match declared {
         Some(ListenerProtocol::Tcp) => return Box::pin(serve_bytes(&worker, half, wire, arrival)).await,
         Some(ListenerProtocol::Http2 | ListenerProtocol::Grpc) => Ok(Spoken::Http2),
@@ -71,16 +74,14 @@ pub(crate) async fn serve(
         Some(ListenerProtocol::Http) | None => {
             // Of a redirected connection nobody knows what it speaks; where the server speaks first, nothing comes.
             let guess = arrival.original.filter(|_| half == Half::Outbound).map(|_| worker.shared.limits.detect);
-            tokio::select! {
-                spoken = wire.speaks(silence, guess) => spoken,
-                () = drain.begun() => return,
-            }
+            let Some(spoken) = speaks(&worker, &mut wire, guess, (&mut drain, &mut age)).await else { return };
+            spoken
         }
     };
     let traffic = Traffic::new(arrival);
     let served = match spoken {
-        Ok(Spoken::Http1) => serve_http1(&worker, half, wire, &traffic, drain).await,
-        Ok(Spoken::Http2) => Box::pin(serve_http2(&worker, half, wire, &traffic, drain)).await,
+        Ok(Spoken::Http1) => serve_http1(&worker, half, wire, &traffic, (drain, age)).await,
+        Ok(Spoken::Http2) => Box::pin(serve_http2(&worker, half, wire, &traffic, (drain, age))).await,
         Ok(Spoken::Nothing) => Ok(()),
         Ok(Spoken::Other) => {
             Box::pin(tcp::outside(&worker, wire, &traffic)).await;
@@ -93,6 +94,24 @@ pub(crate) async fn serve(
     };
     if let Err(error) = served {
         tracing::debug!(half = half.as_str(), %error, "connection ended");
+    }
+}
+
+/// What is spoken on a connection; none when the sidecar drains before anything is.
+async fn speaks(
+    worker: &Worker,
+    wire: &mut Wire,
+    guess: Option<Duration>,
+    (drain, age): (&mut Drain, &mut Age),
+) -> Option<io::Result<Spoken>> {
+    let mut speaks = pin!(wire.speaks(worker.shared.limits.silence, guess));
+    loop {
+        tokio::select! {
+            spoken = speaks.as_mut() => return Some(spoken),
+            () = drain.begun() => return None,
+            // It is told so with its first answer.
+            () = age.over(worker), if !age.is_counted => {}
+        }
     }
 }
 
@@ -111,7 +130,7 @@ async fn serve_http1(
     half: Half,
     wire: Wire,
     traffic: &Arc<Traffic>,
-    drain: Drain,
+    (drain, age): (Drain, Age),
 ) -> Result<(), hyper::Error> {
     let limits = &worker.shared.limits;
     let closing = AtomicBool::new(drain.has_begun());
@@ -144,7 +163,7 @@ async fn serve_http1(
     let ended = tokio::select! {
         biased;
         served = connection.as_mut() => Some(served),
-        () = Aside::new(ending(worker, drain, &closing)) => None,
+        () = Aside::new(ending(worker, drain, age, &closing)) => None,
     };
     let served = match ended {
         Some(served) => served,
@@ -165,10 +184,10 @@ async fn serve_http1(
 }
 
 /// Ready when the sidecar drains. A connection that grows too old before is told to end with its next answer.
-async fn ending(worker: &Worker, mut drain: Drain, closing: &AtomicBool) {
+async fn ending(worker: &Worker, mut drain: Drain, mut age: Age, closing: &AtomicBool) {
     tokio::select! {
         () = drain.begun() => {}
-        () = aged(worker) => {
+        () = age.over(worker) => {
             closing.store(true, Ordering::Relaxed);
             drain.begun().await;
         }
@@ -176,13 +195,32 @@ async fn ending(worker: &Worker, mut drain: Drain, closing: &AtomicBool) {
     closing.store(true, Ordering::Relaxed);
 }
 
-/// Ready, and counted, when a connection is too old. Scattered, or clients that came together would come again together.
-async fn aged(worker: &Worker) {
-    match worker.shared.limits.connection_age {
-        Some(age) => tokio::time::sleep(age.mul_f64(rand::random_range(0.9..1.1))).await,
-        None => std::future::pending().await,
+/// How old a connection may grow, from when it was accepted.
+#[derive(Debug)]
+struct Age {
+    ends: Option<Instant>,
+    is_counted: bool,
+}
+
+impl Age {
+    /// Scattered, or clients that came together would come again together.
+    fn begin(worker: &Worker) -> Self {
+        let clock = &worker.shared.clock;
+        let scattered = |age: Duration| clock.instant(clock.now() + age.mul_f64(rand::random_range(0.9..1.1)));
+        Self { ends: worker.shared.limits.connection_age.map(scattered), is_counted: false }
     }
-    worker.shared.connections.hits.count(Hit::ConnectionAge);
+
+    /// Ready, and counted once, when the connection is too old.
+    async fn over(&mut self, worker: &Worker) {
+        match self.ends {
+            Some(ends) => tokio::time::sleep_until(ends).await,
+            None => std::future::pending().await,
+        }
+        if !self.is_counted {
+            self.is_counted = true;
+            worker.shared.connections.hits.count(Hit::ConnectionAge);
+        }
+    }
 }
 
 /// Counts the limit that ended a connection, if one did.
@@ -214,7 +252,7 @@ async fn serve_http2(
     half: Half,
     wire: Wire,
     traffic: &Arc<Traffic>,
-    mut drain: Drain,
+    (mut drain, mut age): (Drain, Age),
 ) -> Result<(), hyper::Error> {
     let limits = worker.shared.limits.http2;
     let peer = traffic.arrival().peer;
@@ -253,7 +291,7 @@ async fn serve_http2(
     tokio::select! {
         served = connection.as_mut() => return served,
         () = drain.begun() => {}
-        () = aged(worker) => {}
+        () = age.over(worker) => {}
         () = unused(traffic, worker.shared.limits.silence.idle) => {}
     }
     // GOAWAY: what is under way is finished, nothing new is taken.
