@@ -43,6 +43,21 @@ async fn received(collector: &Collector) -> Result<f64> {
     Ok(lines.next().and_then(|line| line.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(0.0))
 }
 
+/// Fails unless every one of these spans is found.
+async fn are_found(collector: &Collector, all: &BTreeSet<u64>) -> Result<()> {
+    wait::until("every acknowledged span", FOUND, async || {
+        let mut lost = Vec::new();
+        for number in all {
+            if collector.api.text(&format!("/api/v1/traces/{number:032x}")).await.is_err() {
+                lost.push(*number);
+            }
+        }
+        ensure!(lost.is_empty(), "{} of {} were lost: {lost:?}", lost.len(), all.len());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_however_often_it_is_killed() -> Result<()> {
     let kills = std::env::var("TRIPLINE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
@@ -52,10 +67,8 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() -> Result<()>
     for round in 0..kills {
         let before = received(&collector).await?;
         let first = u64::from(round) * 1_000_000 + 1;
-        let sender = {
-            let url = url.clone();
-            tokio::spawn(async move { send(&url, first).await })
-        };
+        let to = url.clone();
+        let sender = tokio::spawn(async move { send(&to, first).await });
         // Killed in the middle of whatever it does once some more were taken: at a different moment each time.
         let enough = before + f64::from(20 + round % 7 * 15);
         wait::until("spans to be received", FOUND, async || {
@@ -68,15 +81,5 @@ async fn nothing_acknowledged_is_lost_however_often_it_is_killed() -> Result<()>
         all.extend(sender.await.context("the sender broke off")?);
     }
     ensure!(all.len() >= kills as usize * 10, "only {} spans were acknowledged", all.len());
-    let lost = wait::until("every acknowledged span", FOUND, async || {
-        let mut lost = Vec::new();
-        for number in &all {
-            if collector.api.text(&format!("/api/v1/traces/{number:032x}")).await.is_err() {
-                lost.push(*number);
-            }
-        }
-        ensure!(lost.is_empty(), "{} of {} were lost: {lost:?}", lost.len(), all.len());
-        Ok(())
-    });
-    lost.await
+    are_found(&collector, &all).await
 }
