@@ -173,15 +173,15 @@ impl Pairer {
         match (slot.step, peer.kind) {
             (MessagingStep::Process, NodeKind::Queue) => {
                 slot.counted = true;
-                self.tell(slot, (peer, own), Protocol::Messaging, CallReason::Queue, now);
+                self.tell(slot, (peer, own), (Protocol::Messaging, CallReason::Queue), now);
             }
             (MessagingStep::Send, NodeKind::Queue) => {
                 slot.told = Told::Done;
-                self.tell(slot, (own, peer), Protocol::Messaging, CallReason::Queue, now);
+                self.tell(slot, (own, peer), (Protocol::Messaging, CallReason::Queue), now);
             }
             (_, NodeKind::Database) if slot.kind == SpanKind::Client => {
                 slot.told = Told::Done;
-                self.tell(slot, (own, peer), Protocol::Database, CallReason::Database, now);
+                self.tell(slot, (own, peer), (Protocol::Database, CallReason::Database), now);
             }
             _ => {}
         }
@@ -210,7 +210,7 @@ impl Pairer {
                 slot.counted = true;
                 let users = Named { node: USER, kind: NodeKind::User };
                 let server = Named { node: slot.who.node, kind: NodeKind::Service };
-                self.tell(slot, (users, server), slot.protocol, CallReason::User, now);
+                self.tell(slot, (users, server), (slot.protocol, CallReason::User), now);
             }
             None if is_message && !slot.counted => self.note_silent(slot.who.node, SilentReason::QueueUnnamed),
             None => {}
@@ -255,7 +255,7 @@ impl Pairer {
         };
         client.shared = Some(server.who);
         if !server.counted {
-            self.tell_pair(&mut client, &server, server.who, CallReason::SharedSpan, now);
+            self.tell_pair(&mut client, &server, (server.who, CallReason::SharedSpan), now);
             client.servers += 1;
         }
         if let Some(place) = self.waiting.find(key) {
@@ -281,7 +281,7 @@ impl Pairer {
         let is_message = child.step == MessagingStep::Process;
         if is_message && let Some(queue) = parent.queue() {
             let own = Named { node: child.who.node, kind: NodeKind::Service };
-            self.tell(child, (queue, own), Protocol::Messaging, CallReason::Link, now);
+            self.tell(child, (queue, own), (Protocol::Messaging, CallReason::Link), now);
             return;
         }
         let reason = match (parent.servers > 0 && parent.is_one_call(), child.key.trace == parent.key.trace) {
@@ -289,12 +289,12 @@ impl Pairer {
             (false, true) => CallReason::Paired,
             (false, false) => CallReason::Link,
         };
-        self.tell_pair(parent, child, child.who, reason, now);
+        self.tell_pair(parent, child, (child.who, reason), now);
         parent.servers = parent.servers.saturating_add(1);
     }
 
     /// A call whose both halves are there.
-    fn tell_pair(&mut self, parent: &mut Slot, child: &Slot, server: Identity, reason: CallReason, now: Timestamp) {
+    fn tell_pair(&mut self, parent: &mut Slot, child: &Slot, (server, reason): (Identity, CallReason), now: Timestamp) {
         let client = parent.shared.filter(|_| reason != CallReason::SharedSpan).unwrap_or(parent.who);
         self.counters.paired += 1;
         let told = std::mem::replace(&mut parent.told, Told::Done);
@@ -339,8 +339,7 @@ impl Pairer {
         &mut self,
         slot: &Slot,
         (client, server): (Named, Named),
-        protocol: Protocol,
-        reason: CallReason,
+        (protocol, reason): (Protocol, CallReason),
         now: Timestamp,
     ) {
         let call = Call {
@@ -377,11 +376,11 @@ impl Pairer {
                 Some(server) => {
                     let server = Named { node: server, kind: NodeKind::Service };
                     slot.told = Told::Alias(server.node);
-                    self.tell(slot, (own, server), slot.protocol, CallReason::Alias, now);
+                    self.tell(slot, (own, server), (slot.protocol, CallReason::Alias), now);
                 }
                 None => {
                     slot.told = Told::Guess;
-                    self.tell(slot, (own, peer), slot.protocol, CallReason::Named, now);
+                    self.tell(slot, (own, peer), (slot.protocol, CallReason::Named), now);
                 }
             },
         }

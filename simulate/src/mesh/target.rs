@@ -98,7 +98,7 @@ impl Target {
         member.on_their_way = member.on_their_way.saturating_sub(1);
         match member.breaker.record(picked.permit?, sample, now, leave) {
             Recorded::Changed(change) => Some(change),
-            Recorded::Counted | Recorded::Suppressed(_) => None,
+            Recorded::Counted | Recorded::Suppressed(_) | Recorded::SuppressedAgain => None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::history::QueryError;
 
 enum Rows {
-    Batch(Batch),
+    Batch(Box<Batch>),
     Windows(Vec<EdgeWindow>),
 }
 
@@ -13,7 +13,7 @@ async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Rows, check: impl F
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(lazy(dir.path()));
     match rows {
-        Rows::Batch(batch) => running.keep(batch).await,
+        Rows::Batch(batch) => running.keep(*batch).await,
         Rows::Windows(windows) => assert!(running.history.keep(Input::Windows(Arc::new(windows))).await),
     }
     running.until(|c| c.rows_waiting > 0).await;
@@ -25,9 +25,10 @@ async fn in_memory_and_on_disk<F: Future<Output = ()>>(rows: Rows, check: impl F
     running.stop().await;
 }
 
-fn batch_of(spans: Vec<SpanRecord>, logs: Vec<LogRecord>, transitions: Vec<BreakerTransition>) -> Rows {
-    let spans = Spans::of_records(&spans);
-    Rows::Batch(Batch { position: 1, received_at: at(0), reports: Vec::new(), transitions, spans, logs })
+fn batch_of(spans: &[SpanRecord], logs: Vec<LogRecord>, transitions: Vec<BreakerTransition>) -> Rows {
+    let spans = Spans::of_records(spans);
+    let batch = Batch { position: 1, received_at: at(0), reports: Vec::new(), transitions, spans, logs };
+    Rows::Batch(Box::new(batch))
 }
 
 fn some_traces() -> Rows {
@@ -35,7 +36,7 @@ fn some_traces() -> Rows {
     // A skewed clock: the child seems to start before its root.
     (child.parent, child.status) = (SpanId::from_bytes([9; 8]), SpanStatus::Error);
     batch_of(
-        vec![child, span(1, "shop/web", 10, 100), span(2, "shop/web", 20, 5), span(3, "shop/api", 30, 7)],
+        &[child, span(1, "shop/web", 10, 100), span(2, "shop/web", 20, 5), span(3, "shop/api", 30, 7)],
         vec![],
         vec![],
     )
@@ -88,7 +89,7 @@ async fn traces_are_filtered_and_paged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_filtered_and_no_page_loses_or_repeats_one() {
     let logs: Vec<_> = (0..25).map(|n| log(n / 10, &format!("Line {n:02}"))).collect();
-    in_memory_and_on_disk(batch_of(vec![], logs, vec![]), |history| async move {
+    in_memory_and_on_disk(batch_of(&[], logs, vec![]), |history| async move {
         let any = || LogQuery { page: all(), ..LogQuery::default() };
         let mut seen = Vec::new();
         let mut cursor = None;
@@ -136,7 +137,7 @@ async fn edge_windows_come_back_as_they_were() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transitions_come_newest_first() {
-    let rows = batch_of(vec![], vec![], vec![transition(5), transition(9)]);
+    let rows = batch_of(&[], vec![], vec![transition(5), transition(9)]);
     in_memory_and_on_disk(rows, |history| async move {
         let found = history.transitions((at(0), at(60)), 10).await.unwrap();
         assert_eq!(

@@ -57,13 +57,13 @@ fn state() -> State {
     State::new(Limits::default(), Settings::default())
 }
 
-fn batch(reports: Vec<SidecarReport>, spans: Vec<SpanRecord>) -> Batch {
+fn batch(reports: Vec<SidecarReport>, spans: &[SpanRecord]) -> Batch {
     Batch {
         position: 0,
         received_at: NOW,
         reports,
         transitions: Vec::new(),
-        spans: Spans::of_records(&spans),
+        spans: Spans::of_records(spans),
         logs: Vec::new(),
     }
 }
@@ -75,7 +75,7 @@ fn edges(state: &mut State, now: Timestamp) -> Vec<(String, u64, String)> {
 #[test]
 fn a_report_is_an_edge_a_node_and_a_live_proxy() {
     let mut state = state();
-    state.take(&batch(vec![report("shop/web", ServiceName::user(), 7)], Vec::new()), NOW);
+    state.take(&batch(vec![report("shop/web", ServiceName::user(), 7)], &[]), NOW);
     assert_eq!(edges(&mut state, NOW), [("user>shop/web:http".into(), 7, "server".into())]);
     let view = state.view(NOW);
     assert!(view.graph.nodes.iter().any(|node| node.id == "shop/web" && node.entry_point));
@@ -87,7 +87,7 @@ fn a_report_is_an_edge_a_node_and_a_live_proxy() {
 fn a_traced_caller_without_a_sidecar_gets_its_name_from_spans() {
     let mut state = state();
     let spans = vec![span(1, 9, "app", SpanKind::Client), span(2, 1, "shop/web", SpanKind::Server)];
-    state.take(&batch(vec![report("shop/web", ServiceName::unknown(), 7)], spans), NOW);
+    state.take(&batch(vec![report("shop/web", ServiceName::unknown(), 7)], &spans), NOW);
     let later = NOW + Duration::from_secs(13);
     state.tick(later);
     assert_eq!(edges(&mut state, later), [("app>shop/web:http".into(), 7, "server".into())]);
@@ -96,7 +96,7 @@ fn a_traced_caller_without_a_sidecar_gets_its_name_from_spans() {
 #[test]
 fn a_traced_caller_that_nobody_knows_is_a_user() {
     let mut state = state();
-    state.take(&batch(vec![report("shop/web", ServiceName::unknown(), 7)], Vec::new()), NOW);
+    state.take(&batch(vec![report("shop/web", ServiceName::unknown(), 7)], &[]), NOW);
     assert!(edges(&mut state, NOW).is_empty(), "it waits for spans");
     let later = NOW + Duration::from_secs(13);
     state.tick(later);
