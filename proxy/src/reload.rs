@@ -1,6 +1,6 @@
 //! Takes a new configuration while traffic flows.
 //!
-//! The documents are looked at every few seconds (time and length of each file), and read again on SIGHUP or when an operator
+//! The documents are looked at every few seconds (a hash of each file), and read again on SIGHUP or when an operator
 //! asks at the admin port. What is read is held to everything a start holds it to; if there is one problem the old
 //! configuration stays, and the log and `/config` say why. Before a new one takes over, the names it adds get [`RESOLVE`] to
 //! resolve, so that no request meets a service without endpoints only because it is new.
@@ -8,10 +8,9 @@
 //! Connections are not touched: the next request on each sees the new plan. Only whether the node listens at all, and the
 //! addresses of the sidecar itself, need a restart.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use serde_json::{Value, json};
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::config_view;
 use crate::discover;
 use crate::plan::Planner;
-use crate::settings::{Configuration, Origin, document_files};
+use crate::settings::{Configuration, Origin, looks_of};
 use crate::worker::Shared;
 
 /// Longest wait for the names of new targets.
@@ -102,13 +101,13 @@ impl Reloader {
     /// Follows endpoints and documents until the task is ended.
     pub(crate) async fn run(mut self) {
         self.follow_endpoints();
-        let mut seen = fingerprint(&self.origin.path);
+        let mut seen = self.origin.looks.clone();
         loop {
             let asked = match self.period {
                 Some(period) => tokio::time::timeout(period, self.asked.recv()).await.ok(),
                 None => Some(self.asked.recv().await),
             };
-            let now = fingerprint(&self.origin.path);
+            let now = looks_of(&self.origin.path);
             match asked {
                 None if now == seen => {}
                 // Everybody who could ask is gone, which happens only at the end.
@@ -130,7 +129,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Result<(), String> {
-        let Origin { path, node } = self.origin.clone();
+        let Origin { path, node, .. } = self.origin.clone();
         let load = move || Configuration::load(&path, node.as_deref());
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())?;
         let configuration = loaded.map_err(|error| error.to_string())?;
@@ -184,13 +183,4 @@ pub(crate) fn with_reloads(config: &Value, reloads: &Reloads) -> Value {
         fields.insert("reloads".to_owned(), shown);
     }
     config
-}
-
-/// What the documents look like from outside; none when they cannot be looked at.
-fn fingerprint(path: &Path) -> Option<Vec<(std::path::PathBuf, SystemTime, u64)>> {
-    let look = |file: std::path::PathBuf| {
-        let metadata = std::fs::metadata(&file).ok()?;
-        Some((file, metadata.modified().ok()?, metadata.len()))
-    };
-    document_files(path).ok()?.into_iter().map(look).collect()
 }

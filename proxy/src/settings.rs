@@ -4,6 +4,7 @@
 //! not set, so that a task definition or a pod spec needs no change.
 
 use std::fs;
+use std::hash::BuildHasher as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use crate::limit_args::LimitArgs;
 use clap::Parser;
+use rustc_hash::FxBuildHasher;
 use thiserror::Error;
 use tripline_mesh::{Mesh, NodeConfig, NodeError, Problem, Problems, Source};
 
@@ -231,7 +233,13 @@ pub struct Origin {
     pub path: PathBuf,
     /// The node as it was named.
     pub node: Option<String>,
+    /// What the documents looked like before they were read.
+    pub(crate) looks: Option<Looks>,
 }
+
+/// The files of the documents and a hash of what is in each. The time of a change would not do: the kernel's clock for it stands still
+/// for some milliseconds, in which a file can be read and then written again.
+pub(crate) type Looks = Vec<(PathBuf, u64)>;
 
 /// Why there is no configuration.
 #[derive(Debug, Error)]
@@ -267,10 +275,12 @@ impl Configuration {
     /// [`LoadError`]: unreadable, wrong (every problem at once), or without the node.
     pub fn load(path: &Path, node: Option<&str>) -> Result<Self, LoadError> {
         let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+        // Before reading: what changes while it is read has then changed since.
+        let looks = looks_of(path);
         let texts = read_all(path).map_err(unreadable)?;
         let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
         let loaded = Mesh::parse(&sources)?;
-        let origin = Origin { path: path.to_owned(), node: node.map(str::to_owned) };
+        let origin = Origin { path: path.to_owned(), node: node.map(str::to_owned), looks };
         let Some(node) = node else {
             let known: Vec<String> = loaded.mesh.nodes.keys().map(ToString::to_string).collect();
             return Err(LoadError::NoNode { known: known.join(", ") });
@@ -292,8 +302,18 @@ fn read_all(path: &Path) -> io::Result<Vec<(String, String)>> {
     document_files(path)?.iter().map(|file| read_one(file)).collect()
 }
 
+/// What the documents look like; none when they cannot be read.
+pub(crate) fn looks_of(path: &Path) -> Option<Looks> {
+    let look = |file: PathBuf| {
+        let (_, text) = read_one(&file).ok()?;
+        let hash = FxBuildHasher.hash_one(text);
+        Some((file, hash))
+    };
+    document_files(path).ok()?.into_iter().map(look).collect()
+}
+
 /// The files that the documents are in.
-pub(crate) fn document_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+fn document_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -275,7 +275,10 @@ mod tests {
         let page = include_str!("../../../docs/configuration.md");
         let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml")).expect("an example");
         let told = read(example).expect("valid");
-        let Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, .. } = Config::default();
+        let Config { data_dir, mut listen, durability, limits, retention, allow_unauthenticated, .. } =
+            Config::default();
+        // Left out means this port, too, if nobody has it; named, it must be had.
+        listen.xray = Some(crate::receive::xray::USUAL);
         let defaults =
             Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, ..told.clone() };
         assert_eq!(told, defaults);

@@ -124,7 +124,14 @@ fn any_key_value(message: &[u8]) -> Result<Option<(&[u8], RawValue<'_>)>, Malfor
             _ => {}
         }
     }
-    Ok(value.filter(|_| !key.is_empty()).map(|value| (key, value)))
+    if key.is_empty() {
+        // Left out, but not unseen: the request's bytes go on as they came, to readers that may look into it.
+        if let Some(RawValue::Other(nested)) = value {
+            wire::check_value(nested).map_err(|_| Malformed::at(nested))?;
+        }
+        return Ok(None);
+    }
+    Ok(value.map(|value| (key, value)))
 }
 
 /// The value of an `AnyValue`; none when it is empty or of another signal.

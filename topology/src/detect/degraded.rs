@@ -266,6 +266,9 @@ mod tests {
         let mut level = Level::default();
         assert!(!is_slow(&settings, 9.0, &level), "nothing is slow without a baseline");
         (0..5).for_each(|_| level.learn(0.100));
+        assert!(!is_slow(&settings, 0.140, &level), "five windows prove little");
+        assert!(is_slow(&settings, 0.200, &level));
+        (0..45).for_each(|_| level.learn(0.100));
         assert!(!is_slow(&settings, 0.125, &level));
         assert!(is_slow(&settings, 0.140, &level));
         let mut quick = Level::default();
