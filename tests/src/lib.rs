@@ -9,6 +9,7 @@ pub mod browser;
 pub mod certificates;
 pub mod collector;
 pub mod demo;
+pub mod fixture;
 pub mod http;
 pub mod ports;
 pub mod programs;

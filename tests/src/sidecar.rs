@@ -45,16 +45,25 @@ impl Sidecar {
     /// # Errors
     /// When it has not been built, or does not become ready.
     pub async fn start(mesh: &Path, node: &str, ports: Ports, collector: u16) -> Result<Self> {
+        let collector = format!("http://127.0.0.1:{collector}");
+        let more = [("TRIPLINE_COLLECTOR", collector), ("TRIPLINE_SAMPLE_RATIO", "0.01".to_owned())];
+        Self::start_with(mesh, node, ports, &more).await
+    }
+
+    /// Starts it with further variables of its environment.
+    ///
+    /// # Errors
+    /// When it has not been built, or does not become ready.
+    pub async fn start_with(mesh: &Path, node: &str, ports: Ports, more: &[(&str, String)]) -> Result<Self> {
         let mut command = Command::new(programs::ours("tripline-proxy")?);
         command
             .env("TRIPLINE_MESH", mesh)
             .env("TRIPLINE_NODE", node)
-            .env("TRIPLINE_COLLECTOR", format!("http://127.0.0.1:{collector}"))
             .env("TRIPLINE_INBOUND", format!("127.0.0.1:{}", ports.inbound))
             .env("TRIPLINE_OUTBOUND", format!("127.0.0.1:{}", ports.outbound))
             .env("TRIPLINE_ADMIN", format!("127.0.0.1:{}", ports.admin))
             .env("TRIPLINE_APP", format!("127.0.0.1:{}", ports.app))
-            .env("TRIPLINE_SAMPLE_RATIO", "0.01");
+            .envs(more.iter().map(|(name, value)| (*name, value)));
         let mut running = Running::start_command(&command)?;
         let admin = Api::on(ports.admin)?;
         let ready = admin.answers("/readyz", START).await;

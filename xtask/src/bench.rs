@@ -9,13 +9,15 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::places::Places;
-use crate::{command, ui};
+use crate::{build, command, peers, progress, selection, ui};
 
 /// The benchmarks that exist.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Bench {
     /// Sizes of the web UI's files: as they are, as brotli, as gzip
     Ui,
+    /// What the sidecar costs beside Envoy and HAProxy
+    Proxy,
     /// The cascade detector on simulated incidents, beside simple methods, and its speed
     Topology,
 }
@@ -25,8 +27,20 @@ pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String])
     let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
+        Bench::Proxy => peers_bench(places, "proxy", arguments),
         Bench::Topology => topology(places, arguments),
     })
+}
+
+/// A benchmark of the tests' crate, which sets our binaries beside the same peers as the tests do.
+fn peers_bench(places: &Places, name: &str, arguments: &[String]) -> Result<()> {
+    for missing in peers::prepare(places) {
+        progress::warn(&format!("{missing:#}; the rows that need it will fail"));
+    }
+    build::binaries(places, build::Profile::Release)?;
+    let mut cargo = places.cargo();
+    cargo.args(["bench", "--locked"]).args(selection::MAIN.arguments).args(["--bench", name, "--"]).args(arguments);
+    command::run(cargo.env("TRIPLINE_TEST_TOOLS", places.cache("")))
 }
 
 /// The simulator's own benchmark, compiled with optimisation.

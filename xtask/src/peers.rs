@@ -1,4 +1,4 @@
-//! The real programs that end-to-end tests set Tripline between: a browser, nginx, wrk, Prometheus, Envoy, curl and iptables,
+//! The real programs that end-to-end tests set Tripline between: a browser, nginx, wrk, h2load, HAProxy, Prometheus, Envoy, curl and iptables,
 //! OpenTelemetry's Python SDK, grpcio.
 //!
 //! Debian packages where they are missing; Python packages, pinned in `tests/peers/requirements.txt`, in a virtual
@@ -14,7 +14,7 @@ use crate::places::Places;
 use crate::{apt, command, progress};
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("curl", "curl"),
@@ -22,6 +22,8 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("chromedriver", "chromium-driver"),
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+    ("haproxy", "haproxy"),
     ("promtool", "prometheus"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("systemd-analyze", "systemd"),
