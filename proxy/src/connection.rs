@@ -27,6 +27,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::arrival::{Arrival, Security};
 use crate::aside::Aside;
 use crate::drain::Drain;
+use crate::gather::{self, Gather};
 use crate::guarded_io::{GuardedIo, Traffic};
 use crate::hits::Hit;
 use crate::tls::ServerSide;
@@ -258,7 +259,8 @@ async fn serve_http2(
     let peer = traffic.arrival().peer;
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
-        async move {
+        // In a box: it is moved into a task of its own, and out of it when it ends.
+        Box::pin(async move {
             let is_grpc = grpc::is_grpc(request.headers());
             let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
@@ -273,8 +275,9 @@ async fn serve_http2(
             }
             *response.version_mut() = Version::HTTP_2;
             Ok::<_, Infallible>(response)
-        }
+        })
     });
+    let gather = Gather::new(wire);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -286,17 +289,20 @@ async fn serve_http2(
         .max_send_buf_size(limits.send_buffer)
         .keep_alive_interval(limits.ping.0)
         .keep_alive_timeout(limits.ping.1)
-        .serve_connection(TokioIo::new(wire), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        served = connection.as_mut() => return served,
-        () = drain.begun() => {}
-        () = age.over(worker) => {}
-        () = unused(traffic, worker.shared.limits.silence.idle) => {}
-    }
-    // GOAWAY: what is under way is finished, nothing new is taken.
-    connection.as_mut().graceful_shutdown();
-    connection.await
+        .serve_connection(TokioIo::new(gather.clone()), service);
+    let until_the_end = async {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = drain.begun() => {}
+            () = age.over(worker) => {}
+            () = unused(traffic, worker.shared.limits.silence.idle) => {}
+        }
+        // GOAWAY: what is under way is finished, nothing new is taken.
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    gather::turns(gather, until_the_end).await
 }
 
 /// Ready when no request was under way for the whole of a period; pings of the other end are no use of a connection.

@@ -25,6 +25,7 @@ mod worker;
 
 mod aside;
 mod framing;
+mod gather;
 mod guarded_io;
 mod hits;
 mod tls;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
+use crate::gather::{ClientTasks, Gather};
 use crate::message::Form;
 use crate::multiplex::{OnLine, SharedSender};
 use crate::pool::Sender;
@@ -131,9 +132,10 @@ async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Sender, Failure
 }
 
 async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSender, Failure> {
-    let io = TokioIo::new(transport::connect(endpoint, limits).await?);
+    let gather = Gather::new(transport::connect(endpoint, limits).await?);
+    let io = TokioIo::new(gather.clone());
     let http2 = &limits.http2;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(ClientTasks::new(gather));
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(http2.header_list)
