@@ -101,7 +101,7 @@ pub enum StartError {
     },
     /// The collector's address cannot be used.
     #[error(
-        "the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT or https://HOST:PORT"
+        "the collector's address \"{url}\" cannot be used ({why}); give --collector http://HOST:PORT or https://HOST:PORT, or none"
     )]
     Collector {
         /// The address.
@@ -430,7 +430,8 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
         roster,
         correlator: (!plan.apps.is_empty()).then(Correlator::new),
         plan: CurrentPlan::new(plan),
-        sampler: Sampler::new(settings.sample_ratio),
+        // Nobody would read the spans.
+        sampler: Sampler::new(if collector_link::is_none(&settings.collector) { 0.0 } else { settings.sample_ratio }),
         spans: SpanQueue::default(),
         dropped,
         events,

@@ -22,19 +22,27 @@ const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
+/// Said instead of a collector's address: nothing is to leave.
+const NONE: &str = "none";
+
 /// Sends telemetry; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct CollectorLink {
-    channel: Channel,
+    /// None where there is no collector: what is sent is let go of.
+    channel: Option<Channel>,
     /// What the operator says about this process.
     attributes: Arc<[(String, String)]>,
 }
 
 /// Where the collector is and how it is called.
 #[derive(Debug)]
-pub(crate) struct CollectorAddress {
-    endpoint: Endpoint,
-    tls: Option<CollectorTls>,
+pub(crate) enum CollectorAddress {
+    /// There is none.
+    None,
+    /// In plain text.
+    Plain(Endpoint),
+    /// Encrypted.
+    Secured(Endpoint, CollectorTls),
 }
 
 /// Why the collector did not take something.
@@ -46,33 +54,44 @@ pub(crate) enum Refused {
     ForGood(String),
 }
 
+/// Whether an address says that nothing is to leave.
+pub(crate) fn is_none(url: &str) -> bool {
+    url == NONE
+}
+
 /// Checks the collector's address; `authorities` is the file of those that an `https://` one must lead to.
 pub(crate) fn address(url: &str, authorities: Option<&Path>) -> Result<CollectorAddress, String> {
+    if is_none(url) {
+        return Ok(CollectorAddress::None);
+    }
     let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let uri: Uri = with_scheme.parse().map_err(|_| format!("{with_scheme} is no URL"))?;
     let endpoint = Endpoint::from_shared(with_scheme.clone()).map_err(|error| error.to_string())?;
-    let (endpoint, tls) = match uri.scheme_str() {
-        Some("http") => (endpoint, None),
+    // A handshake takes longer than a connection.
+    let within = |endpoint: Endpoint, seconds| {
+        let connected = endpoint.connect_timeout(Duration::from_secs(seconds));
+        connected.timeout(Duration::from_secs(5)).tcp_nodelay(true)
+    };
+    match uri.scheme_str() {
+        Some("http") => Ok(CollectorAddress::Plain(within(endpoint, 1))),
         Some("https") => {
             let tls = CollectorTls::load(&uri, authorities).map_err(|error| error.to_string())?;
             // We encrypt, not tonic: where tonic was built with TLS of its own, it opens no connection for a URL of https without that.
             let plain = Endpoint::from_shared(with_scheme.replacen("https://", "http://", 1));
-            (plain.map_err(|error| error.to_string())?.origin(uri), Some(tls))
+            let plain = plain.map_err(|error| error.to_string())?.origin(uri);
+            Ok(CollectorAddress::Secured(within(plain, 3), tls))
         }
-        _ => return Err("expected http:// or https://".to_owned()),
-    };
-    // A handshake takes longer than a connection.
-    let limit = if tls.is_some() { Duration::from_secs(3) } else { Duration::from_secs(1) };
-    let endpoint = endpoint.connect_timeout(limit).timeout(Duration::from_secs(5)).tcp_nodelay(true);
-    Ok(CollectorAddress { endpoint, tls })
+        _ => Err("expected http:// or https://, or none".to_owned()),
+    }
 }
 
 impl CollectorLink {
     /// A link that is not connected yet; needs a runtime.
     pub(crate) fn new(address: &CollectorAddress, attributes: &[(String, String)]) -> Self {
-        let channel = match &address.tls {
-            Some(tls) => address.endpoint.connect_with_connector_lazy(tls.clone()),
-            None => address.endpoint.connect_lazy(),
+        let channel = match address {
+            CollectorAddress::None => None,
+            CollectorAddress::Plain(endpoint) => Some(endpoint.connect_lazy()),
+            CollectorAddress::Secured(endpoint, tls) => Some(endpoint.connect_with_connector_lazy(tls.clone())),
         };
         Self { channel, attributes: attributes.into() }
     }
@@ -82,7 +101,8 @@ impl CollectorLink {
         message.resource_metrics.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportMetricsServiceResponse>::default();
         let path = PathAndQuery::from_static(METRICS);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
+        let Some(mut grpc) = self.grpc().await? else { return Ok(()) };
+        grpc.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends transitions.
@@ -90,7 +110,8 @@ impl CollectorLink {
         message.resource_logs.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportLogsServiceResponse>::default();
         let path = PathAndQuery::from_static(LOGS);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
+        let Some(mut grpc) = self.grpc().await? else { return Ok(()) };
+        grpc.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
     /// Sends spans.
@@ -98,13 +119,15 @@ impl CollectorLink {
         message.resource_spans.iter_mut().for_each(|of| add(&self.attributes, of.resource.as_mut()));
         let codec = ProstCodec::<_, ExportTraceServiceResponse>::default();
         let path = PathAndQuery::from_static(TRACES);
-        self.grpc().await?.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
+        let Some(mut grpc) = self.grpc().await? else { return Ok(()) };
+        grpc.unary(Request::new(message), path, codec).await.map(drop).map_err(|status| refused(&status))
     }
 
-    async fn grpc(&self) -> Result<Grpc<Channel>, Refused> {
-        let mut grpc = Grpc::new(self.channel.clone()).send_compressed(CompressionEncoding::Gzip);
+    async fn grpc(&self) -> Result<Option<Grpc<Channel>>, Refused> {
+        let Some(channel) = self.channel.clone() else { return Ok(None) };
+        let mut grpc = Grpc::new(channel).send_compressed(CompressionEncoding::Gzip);
         grpc.ready().await.map_err(|error| Refused::ForNow(error.to_string()))?;
-        Ok(grpc)
+        Ok(Some(grpc))
     }
 }
 
@@ -132,10 +155,12 @@ mod tests {
 
     #[test]
     fn addresses_are_read_leniently() {
-        assert!(address("127.0.0.1:4317", None).is_ok_and(|address| address.tls.is_none()));
-        assert!(address("http://collector:4317", None).is_ok_and(|address| address.tls.is_none()));
+        for url in ["127.0.0.1:4317", "http://collector:4317"] {
+            assert!(matches!(address(url, None), Ok(CollectorAddress::Plain(_))), "{url}");
+        }
+        assert!(matches!(address("none", None), Ok(CollectorAddress::None)));
         assert!(address("http://", None).is_err());
-        assert_eq!(address("ftp://collector", None).err().as_deref(), Some("expected http:// or https://"));
+        assert_eq!(address("ftp://collector", None).err().as_deref(), Some("expected http:// or https://, or none"));
         let no_file = address("https://collector:4317", Some(Path::new("/nowhere.pem"))).err().unwrap_or_default();
         assert!(no_file.contains("/nowhere.pem"), "{no_file}");
     }

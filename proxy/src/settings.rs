@@ -39,7 +39,7 @@ pub struct Args {
     /// App Mesh's older way to say the node.
     #[arg(long, env = "APPMESH_VIRTUAL_NODE_NAME", hide = true)]
     pub virtual_node_name: Option<String>,
-    /// Where telemetry goes: the collector's OTLP gRPC address [default: http://127.0.0.1:4317].
+    /// Where telemetry goes: the collector's OTLP gRPC address; "none" to send none [default: http://127.0.0.1:4317].
     #[arg(long, env = "TRIPLINE_COLLECTOR", value_name = "URL")]
     pub collector: Option<String>,
     /// OpenTelemetry's way to say the collector.

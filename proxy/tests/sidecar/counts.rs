@@ -99,3 +99,20 @@ fn without_a_collector_nothing_is_slower_and_nothing_is_lost() {
     assert_eq!(counts.requests, 1_000);
     assert!(collector.look(|kept| kept.reports.iter().all(|report| report.dropped == 0)));
 }
+
+#[test]
+fn told_to_report_nowhere_it_begins_no_traces_and_still_counts() {
+    let app = App::start(|_| Reply::of(200));
+    let nowhere = settings(&Collector::start());
+    let nowhere = tripline_proxy::Settings { collector: "none".to_owned(), sample_ratio: 1.0, ..nowhere };
+    let client = Running::start(&web_and_checkout(app.address.port()), "shop/web", &nowhere);
+    assert_eq!(get(client.outbound(), "checkout", "/", "").status, 200);
+    let context = app.seen()[0].header("traceparent").map(str::to_owned);
+    assert!(context.as_deref().is_some_and(|context| context.ends_with("-00")), "{context:?}");
+    let counted = "server=\"shop/checkout\",protocol=\"http\",half=\"outbound\",outcome=\"success\"} 1";
+    let metrics = eventually("the count", || Some(client.admin("/metrics").body).filter(|body| body.contains(counted)));
+    assert!(
+        !metrics.lines().any(|line| line.contains("telemetry_dropped_total{") && !line.ends_with(" 0")),
+        "{metrics}"
+    );
+}
