@@ -22,6 +22,7 @@ mod blame;
 mod degraded;
 mod demand;
 mod incident;
+mod keep;
 mod roots;
 mod story;
 
@@ -35,10 +36,12 @@ use blame::Flows;
 use degraded::{EdgeWatch, ServiceWatches};
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
+use keep::Waiting;
 use roots::Part;
 
 pub use blame::{Suspect, SuspectKind};
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
+pub use keep::{BaselineOf, BaselineState, KEPT, LevelState, Restored};
 pub use story::{Hop, HopEvent};
 
 /// The thresholds of detection.
@@ -131,6 +134,7 @@ pub struct Detector {
     settings: Settings,
     watches: BTreeMap<EdgeKey, EdgeWatch>,
     services: ServiceWatches,
+    waiting: Waiting,
     trips: VecDeque<Trip>,
     /// Every opening, also of a breaker whose probe failed: each would have been an alert.
     openings: VecDeque<(Timestamp, EdgeKey)>,
@@ -147,6 +151,7 @@ impl Detector {
             settings,
             watches: BTreeMap::new(),
             services: ServiceWatches::new(),
+            waiting: Waiting::new(),
             trips: VecDeque::new(),
             openings: VecDeque::new(),
             judged_to: None,
@@ -224,6 +229,7 @@ impl Detector {
             .retain(|tracked| tracked.incident.resolved.is_none_or(|at| now.since(at) <= keep) && !tracked.merged);
         self.watches.retain(|key, _| graph.edge(key).is_some());
         self.services.retain(graph);
+        self.waiting.tidy(now);
         evaluation
     }
 
@@ -240,10 +246,11 @@ impl Detector {
             .collect();
         while end <= due {
             for (key, state) in graph.edges() {
-                let watch = self.watches.entry(key.clone()).or_default();
+                let known = self.watches.entry(key.clone());
+                let watch = known.or_insert_with_key(|key| self.waiting.watch(key));
                 watch.judge(&self.settings, state, (end - window, end), frozen.contains(key));
             }
-            self.services.judge(&self.settings, graph, (end - window, end), &frozen);
+            self.services.judge(&self.settings, graph, (end - window, end), (&frozen, &mut self.waiting));
             self.judged_to = Some(end);
             end = end + window;
         }

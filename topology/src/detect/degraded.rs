@@ -10,6 +10,7 @@ use tripline_model::{EdgeKey, Histogram, Reporter, ServiceName, Timestamp};
 
 use super::Settings;
 use super::baseline::{FailureShare, Level};
+use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
 use crate::ServiceGraph;
 use crate::graph::{EdgeState, Sum};
 use crate::robust::binomial_z;
@@ -48,12 +49,43 @@ pub(super) struct EdgeWatch {
     /// Verdicts that turned bad, ever and before the run that goes on.
     alerts: u64,
     alerts_before: u64,
+    /// In which of twelve windows it takes a sample once it is old.
+    phase: u8,
 }
 
 /// Share of requests with retries above which the gap says nothing: the client's back-off is in it.
 const GAP_RETRIES: u64 = 10;
 
 impl EdgeWatch {
+    /// One that knows nothing yet.
+    pub(super) fn of(key: &EdgeKey) -> Self {
+        Self { phase: phase(&key.server) ^ phase(&key.client), ..Self::default() }
+    }
+
+    /// One that knows what a baseline says.
+    pub(super) fn restored(known: &BaselineState, key: &EdgeKey) -> Self {
+        Self {
+            failures: known.failures(),
+            latency: known.latency.level(),
+            served: known.served.level(),
+            gap: known.gap.level(),
+            ..Self::of(key)
+        }
+    }
+
+    /// Its baseline as plain values.
+    pub(super) fn baseline(&self, key: &EdgeKey) -> BaselineState {
+        let (requests, failed) = self.failures.counts();
+        BaselineState {
+            of: BaselineOf::Edge(key.clone()),
+            requests,
+            failed,
+            latency: LevelState::of(&self.latency),
+            served: LevelState::of(&self.served),
+            gap: LevelState::of(&self.gap),
+        }
+    }
+
     /// Whether it is degraded by its counts; its breakers are asked elsewhere.
     pub(super) fn is_degraded(&self) -> bool {
         self.failing.hold() || self.slow.hold() || self.retrying.hold()
@@ -137,12 +169,12 @@ impl EdgeWatch {
         if !bad && !frozen && asked > 0 {
             self.failures.learn(asked, counts.failed);
             if let (true, Some(latency)) = (enough, latency) {
-                self.latency.learn(latency);
+                self.latency.learn(latency, self.phase);
                 if let Some(served) = served.mean() {
-                    self.served.learn(served.as_secs_f64());
+                    self.served.learn(served.as_secs_f64(), self.phase);
                 }
                 if let Some(gap) = gap {
-                    self.gap.learn(gap);
+                    self.gap.learn(gap, self.phase);
                 }
             }
         }
@@ -160,6 +192,13 @@ pub(super) fn network_gap(client: &Sum, served: &Histogram) -> Option<f64> {
     // By requests that both saw: some of the client's may not have arrived.
     let mean = |histogram: &Histogram| histogram.mean().map_or(0.0, |mean| mean.as_secs_f64());
     Some((mean(&client.latency) - mean(served)).max(0.0))
+}
+
+/// A number that scatters names (FNV-1a).
+fn phase(name: &ServiceName) -> u8 {
+    let bytes = name.namespace().bytes().chain(name.name().bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash >> 24) as u8
 }
 
 /// Failures beyond what chance makes of the normal share.
@@ -214,7 +253,7 @@ impl ServiceWatches {
         settings: &Settings,
         graph: &ServiceGraph,
         (from, to): (Timestamp, Timestamp),
-        frozen: &BTreeSet<EdgeKey>,
+        (frozen, waiting): (&BTreeSet<EdgeKey>, &mut Waiting),
     ) {
         let mut sums: BTreeMap<&ServiceName, (u64, f64, bool)> = BTreeMap::new();
         for (key, state) in graph.edges() {
@@ -225,15 +264,26 @@ impl ServiceWatches {
             entry.2 |= frozen.contains(key);
         }
         for (service, (count, seconds, frozen)) in sums {
-            let (level, verdicts) = self.levels.entry(service.clone()).or_default();
+            let known = self.levels.entry(service.clone());
+            let (level, verdicts) = known.or_insert_with(|| (waiting.self_time(service), Verdicts::default()));
             let enough = count >= settings.min_requests;
             let mean = seconds / count.max(1) as f64;
             let slow = enough && is_slow(settings, mean, level);
             verdicts.push(slow);
             if enough && !slow && !frozen {
-                level.learn(mean);
+                level.learn(mean, phase(service));
             }
         }
+    }
+
+    /// The baselines.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (&ServiceName, &Level)> {
+        self.levels.iter().map(|(service, (level, _))| (service, level))
+    }
+
+    /// Whether it has been judged before.
+    pub(super) fn knows(&self, service: &ServiceName) -> bool {
+        self.levels.contains_key(service)
     }
 
     pub(super) fn retain(&mut self, graph: &ServiceGraph) {
@@ -265,14 +315,14 @@ mod tests {
         let settings = Settings::default();
         let mut level = Level::default();
         assert!(!is_slow(&settings, 9.0, &level), "nothing is slow without a baseline");
-        (0..5).for_each(|_| level.learn(0.100));
+        (0..5).for_each(|_| level.learn(0.100, 0));
         assert!(!is_slow(&settings, 0.140, &level), "five windows prove little");
         assert!(is_slow(&settings, 0.200, &level));
-        (0..45).for_each(|_| level.learn(0.100));
+        (0..45).for_each(|_| level.learn(0.100, 0));
         assert!(!is_slow(&settings, 0.125, &level));
         assert!(is_slow(&settings, 0.140, &level));
         let mut quick = Level::default();
-        (0..5).for_each(|_| quick.learn(0.001));
+        (0..5).for_each(|_| quick.learn(0.001, 0));
         assert!(!is_slow(&settings, 0.009, &quick), "the floor of 10 ms");
     }
 
