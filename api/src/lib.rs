@@ -13,6 +13,7 @@ pub mod graph;
 pub mod incident;
 pub mod mesh;
 pub mod proxy;
+pub mod recording;
 pub mod service;
 pub mod stream;
 pub mod trace;
@@ -23,11 +24,12 @@ pub use error::{ApiError, ErrorBody};
 pub use explain::{ExplainedCount, Explanation};
 pub use graph::{BreakerState, Edge, EdgeList, Graph, Health, Latency, Node, NodeKind, Position};
 pub use incident::{
-    AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, Incident, IncidentList, Level, PathEvent, PathStep,
-    Phase,
+    AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, ExampleTrace, FoldedAlert, Incident, IncidentList,
+    Level, PathEvent, PathStep, Phase,
 };
 pub use mesh::{AppliedMesh, DeclaredEdge, MeshFinding, MeshRequest, MeshSource};
 pub use proxy::{Proxy, ProxyList};
+pub use recording::{RecordedCounts, RecordedHistogram, RecordedRange, RecordedWindow};
 pub use service::{Service, ServiceList};
 pub use stream::{Changes, Snapshot};
 pub use trace::{Log, LogList, Span, SpanEvent, Trace, TraceList, TraceSummary};

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tripline_demo::fault::FaultPlan;
+use tripline_demo::fault::{FaultPlan, parse_duration};
+
+pub use crate::detect::thresholds::Change;
 
 /// Watches a service mesh and says which part broke first.
 #[derive(Debug, Parser)]
@@ -201,6 +204,24 @@ pub struct ListArguments {
 pub struct IncidentArguments {
     /// Only this one, whole.
     pub id: Option<String>,
+    /// Of this one, what was folded into it instead of being told.
+    #[arg(long, requires = "id")]
+    pub folded: bool,
+    /// Those that were open from this time on: Unix seconds, RFC 3339, or "2h ago".
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub from: Option<String>,
+    /// Those that were open until this time.
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub to: Option<String>,
+    /// Of these levels, as in cascade,amplifying.
+    #[arg(long, value_name = "LEVELS", conflicts_with = "id")]
+    pub level: Option<String>,
+    /// In these phases, as in starting,spreading.
+    #[arg(long, value_name = "PHASES", conflicts_with = "id")]
+    pub phase: Option<String>,
+    /// In which this service is suspected or hurt.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "id")]
+    pub service: Option<String>,
     /// As for all lists.
     #[command(flatten)]
     pub list: ListArguments,
@@ -360,21 +381,38 @@ pub enum LocaliseSignal {
 #[derive(Debug, Args)]
 #[command(after_help = DETECT_EXAMPLE)]
 pub struct DetectArguments {
-    /// Recorded windows, as JSON lines.
-    #[arg(value_name = "WINDOWS")]
-    pub windows: PathBuf,
+    /// Recorded windows, as JSON lines; or give --from for the collector's own history.
+    #[arg(value_name = "WINDOWS", required_unless_present = "from", conflicts_with = "from")]
+    pub windows: Option<PathBuf>,
+    /// Judge the collector's history from this time on: Unix seconds, RFC 3339, or "20m ago".
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Until this time [default: now].
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub to: Option<String>,
+    /// So much history before --from teaches what is normal.
+    #[arg(long, value_name = "LENGTH", default_value = "10m", value_parser = length)]
+    pub learn: Duration,
+    /// Another threshold, as in z=4 or min_failures=10; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = Change::read)]
+    pub changes: Vec<Change>,
+    /// Also write what history had as recorded windows to this new file.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub export: Option<PathBuf>,
     /// How to write it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
 }
 
 const DETECT_EXAMPLE: &str = "\
-Example:
+Examples:
+  tripline detect --from '1h ago' --set z=4 --set min_failures=10
+  tripline detect --from 2026-11-21T09:00:00Z --to 2026-11-21T09:30:00Z -o json --export morning.jsonl
   tripline simulate plan.json --seed 7 --out run
   tripline detect run/windows.jsonl
-  tripline detect run/windows.jsonl -o json
 
-The same recording gives the same bytes. A row may be two of its windows late. docs/simulation.md tells more.";
+The same recording gives the same bytes. A row may be two of its windows late. History keeps windows of ten seconds: onsets are known to
+ten seconds, breakers exactly. docs/cascades.md tells what is lost, and what each threshold means.";
 
 /// `tripline simulate`.
 #[derive(Debug, Args)]
@@ -429,6 +467,11 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+fn length(text: &str) -> Result<Duration, String> {
+    let within = |length: &Duration| *length <= Duration::from_secs(24 * 3600);
+    parse_duration(text).filter(within).ok_or_else(|| "expected a length of time up to 24h, as in 10m".to_owned())
+}
+
 fn ratio(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number"))?;
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("expected a share from 0 to 1".to_owned()) }
@@ -481,6 +524,9 @@ mod tests {
             ("tripline edgess", "edges"),
             ("tripline mesh check", "<PATH>"),
             ("tripline detect", "<WINDOWS>"),
+            ("tripline detect w.jsonl --from 1", "cannot be used with"),
+            ("tripline detect w.jsonl --set z", "NAME=VALUE"),
+            ("tripline detect --from 1 --learn 2d", "up to 24h"),
             ("tripline simulate plan.json", "--out <DIR>"),
             ("tripline localise w.jsonl --from 1", "--to <TIME>"),
             ("tripline localise w.jsonl --from 1 --to 2 --signal noise", "possible values: latency, failures"),

@@ -4,6 +4,7 @@ mod breakers;
 mod edges;
 mod explain;
 mod figures;
+mod folded;
 mod incident;
 mod incidents;
 mod logs;
@@ -25,14 +26,18 @@ use crate::table::Table;
 pub(crate) async fn run(command: ShowCommand, api: &ApiArguments) -> Outcome {
     let client = Client::new(api)?;
     match command {
-        ShowCommand::Services(list) => show::<tripline_api::ServiceList>(&client, &list).await,
-        ShowCommand::Edges(list) => show::<tripline_api::EdgeList>(&client, &list).await,
-        ShowCommand::Breakers(list) => show::<tripline_api::BreakerList>(&client, &list).await,
-        ShowCommand::Proxies(list) => show::<tripline_api::ProxyList>(&client, &list).await,
-        ShowCommand::Incidents(IncidentArguments { id: None, list }) => {
-            show::<tripline_api::IncidentList>(&client, &list).await
-        }
-        ShowCommand::Incidents(IncidentArguments { id: Some(id), list }) => one_incident(&client, &id, &list).await,
+        ShowCommand::Services(list) => show::<tripline_api::ServiceList>(&client, &[], &list).await,
+        ShowCommand::Edges(list) => show::<tripline_api::EdgeList>(&client, &[], &list).await,
+        ShowCommand::Breakers(list) => show::<tripline_api::BreakerList>(&client, &[], &list).await,
+        ShowCommand::Proxies(list) => show::<tripline_api::ProxyList>(&client, &[], &list).await,
+        ShowCommand::Incidents(arguments) => match &arguments.id {
+            None => {
+                let query = incidents::query(&arguments)?;
+                let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                show::<tripline_api::IncidentList>(&client, &query, &arguments.list).await
+            }
+            Some(id) => one_incident(&client, id, &arguments).await,
+        },
         ShowCommand::Top(arguments) => top::run(&client, &arguments).await,
         ShowCommand::Trace(arguments) => trace::run(&client, &arguments).await,
         ShowCommand::Logs(arguments) => logs::run(&client, &arguments).await,
@@ -49,9 +54,9 @@ trait Listed: DeserializeOwned {
     fn table(&self) -> Table;
 }
 
-async fn show<T: Listed>(client: &Client, arguments: &ListArguments) -> Outcome {
+async fn show<T: Listed>(client: &Client, query: &[(&str, &str)], arguments: &ListArguments) -> Outcome {
     watch::shown(arguments, async || {
-        let list = client.get_list(T::PATH).await?;
+        let list = client.get_list(T::PATH, query).await?;
         match arguments.output {
             Output::Json => Ok(json(&list, arguments.watch)),
             Output::Table => Ok(client.read::<T>(T::PATH, list)?.table().render(style::colours_on_stdout())),
@@ -60,15 +65,20 @@ async fn show<T: Listed>(client: &Client, arguments: &ListArguments) -> Outcome 
     .await
 }
 
-async fn one_incident(client: &Client, id: &str, arguments: &ListArguments) -> Outcome {
+async fn one_incident(client: &Client, id: &str, arguments: &IncidentArguments) -> Outcome {
     let path = format!("incidents/{}", segment(id));
-    watch::shown(arguments, async || {
+    let list = &arguments.list;
+    watch::shown(list, async || {
         let value = client.get_json(&path, &[]).await?;
-        match arguments.output {
-            Output::Json => Ok(json(&value, arguments.watch)),
+        match list.output {
+            Output::Json => Ok(json(&value, list.watch)),
             Output::Table => {
                 let incident = client.read::<tripline_api::Incident>(&path, value)?;
-                Ok(incident::report(&incident, style::colours_on_stdout()))
+                let coloured = style::colours_on_stdout();
+                if arguments.folded {
+                    return Ok(folded::report(&incident, coloured));
+                }
+                Ok(incident::report(&incident, coloured))
             }
         }
     })

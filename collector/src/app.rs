@@ -33,7 +33,7 @@ use crate::journal::{self, Journal};
 use crate::live;
 use crate::receive::{self, Committer, Intake, Outlets, Store};
 use crate::serve::{self, BindError, Listener, Speaks};
-use crate::{alert, http, metrics, tls};
+use crate::{alert, clock, http, metrics, tls};
 
 /// How long exporters and other parts may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -143,6 +143,7 @@ pub async fn run(
     named(&mut parts, "history", owner.run(stop_history.clone()));
     named(&mut parts, "way from the live graph to history", history::follow(history.clone(), live.clone()));
     named(&mut parts, "sum of metrics", totals);
+    restore_baselines(&history, &live).await;
     let mut exports = JoinSet::new();
     targets.into_iter().for_each(|target| {
         exports.spawn(target.run());
@@ -193,6 +194,14 @@ pub async fn run(
     match early {
         None => Ok(()),
         Some(ended) => Err(AppError::Ended(ended?)),
+    }
+}
+
+/// What was normal before the restart, for the detector, before anything is received.
+async fn restore_baselines(history: &history::History, live: &live::Live) {
+    match live::learned::from(history, live::Settings::default(), clock::now()).await {
+        Ok(learned) => live.restore(learned).await,
+        Err(error) => tracing::warn!(%error, "baselines are learned anew: history could not be read in time"),
     }
 }
 

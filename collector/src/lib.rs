@@ -18,6 +18,7 @@ pub mod live;
 pub mod metrics;
 pub mod pair;
 pub mod receive;
+pub mod recorded;
 pub mod self_telemetry;
 pub mod serve;
 pub mod tls;

@@ -62,6 +62,40 @@ pub(super) struct RangeParams {
     pub(super) to: Option<String>,
 }
 
+/// Which incidents.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentParams {
+    /// From when: RFC 3339 or Unix seconds; with neither `from` nor `to`, unresolved ones and those of the last hour.
+    pub(super) from: Option<String>,
+    /// Until when: RFC 3339 or Unix seconds; now when only `from` is given.
+    pub(super) to: Option<String>,
+    /// Of these levels, separated by commas.
+    pub(super) level: Option<String>,
+    /// In these phases, separated by commas.
+    pub(super) phase: Option<String>,
+    /// Node id of a service that is suspected or hurt.
+    pub(super) service: Option<String>,
+    /// 1 to 1000; 200 when left out.
+    pub(super) limit: Option<usize>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// In which range of time, and which page of it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageParams {
+    /// From when: RFC 3339 or Unix seconds; an hour before `to` when left out.
+    pub(super) from: Option<String>,
+    /// Until when: RFC 3339 or Unix seconds; now when left out.
+    pub(super) to: Option<String>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
 /// Which traces.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -135,6 +169,19 @@ pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<(Timestamp, 
         return Err(Refusal::bad_request("from: expected a time before to"));
     }
     Ok((from, to))
+}
+
+/// Words of a list separated by commas; none when nothing is said.
+pub(super) fn words<T: Copy + std::fmt::Display>(name: &str, text: Option<&str>, all: &[T]) -> Result<Vec<T>, Refusal> {
+    let word = |word: &str| all.iter().copied().find(|known| known.to_string() == word);
+    let list = text.into_iter().flat_map(|text| text.split(','));
+    list.map(|text| {
+        word(text.trim()).ok_or_else(|| {
+            let known = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Refusal::bad_request(format!("{name}: expected some of {known}, got \"{text}\""))
+        })
+    })
+    .collect()
 }
 
 /// A page of a range of time.

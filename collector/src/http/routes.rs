@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::OpenApi;
 
 use super::answer::Refusal;
-use super::{App, assets, explain, faults, graph, health, incidents, live, mesh, stream, traces};
+use super::{App, assets, explain, faults, graph, health, incidents, live, mesh, recording, stream, traces};
 
 /// A path as axum writes it, its method, its handler.
 type Route = (&'static str, &'static str, MethodRouter<App>);
@@ -25,6 +25,7 @@ fn api() -> Vec<Route> {
         ("/api/v1/proxies", "get", get(live::proxies)),
         ("/api/v1/incidents", "get", get(incidents::incidents)),
         ("/api/v1/incidents/{id}", "get", get(incidents::incident)),
+        ("/api/v1/recording", "get", get(recording::recording)),
         ("/api/v1/traces", "get", get(traces::traces)),
         ("/api/v1/traces/{id}", "get", get(traces::trace)),
         ("/api/v1/logs", "get", get(traces::logs)),
@@ -85,6 +86,7 @@ async fn document() -> Response {
         live::proxies,
         incidents::incidents,
         incidents::incident,
+        recording::recording,
         traces::traces,
         traces::trace,
         traces::logs,
