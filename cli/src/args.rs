@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tripline_demo::fault::{FaultPlan, parse_duration};
 
 pub use crate::detect::thresholds::Change;
+pub use crate::simulate::policy::Change as PolicyChange;
 
 /// Watches a service mesh and says which part broke first.
 #[derive(Debug, Parser)]
@@ -418,20 +419,33 @@ ten seconds, breakers exactly. docs/cascades.md tells what is lost, and what eac
 #[derive(Debug, Args)]
 #[command(after_help = SIMULATE_EXAMPLE)]
 pub struct SimulateArguments {
-    /// Services, calls, traffic and faults, as JSON.
-    #[arg(value_name = "PLAN.json")]
-    pub plan: PathBuf,
+    /// Services, calls, traffic and faults, as JSON; or give --from-history.
+    #[arg(value_name = "PLAN.json", required_unless_present = "from_history", conflicts_with = "from_history")]
+    pub plan: Option<PathBuf>,
     /// Where all random numbers come from: equal seeds, equal runs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Folder for windows.jsonl and truth.json; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "from_history", conflicts_with = "from_history")]
+    pub out: Option<PathBuf>,
+    /// Replay what the collector's history has between two times against the breaker settings of --set.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "changes")]
+    pub from_history: Option<Vec<String>>,
+    /// Another breaker setting of an edge, as in 'shop/web>shop/cart.max_failures=10'; may be repeated.
+    #[arg(long = "set", value_name = "EDGE.NAME=VALUE", requires = "from_history", value_parser = PolicyChange::read)]
+    pub changes: Vec<PolicyChange>,
+    /// A breaker setting that an edge had, where its recorded trips do not tell; may be repeated.
+    #[arg(long = "was", value_name = "EDGE.NAME=VALUE", requires = "from_history", value_parser = PolicyChange::read)]
+    pub was: Vec<PolicyChange>,
+    /// How to write the comparison.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
 }
 
 const SIMULATE_EXAMPLE: &str = "\
-Example:
+Examples:
   tripline simulate plan.json --seed 7 --out run
+  tripline simulate --from-history '1h ago' now --set 'shop/web>shop/cart.max_failures=10'
 
 A small plan:
   {\"seconds\": 240,
@@ -528,6 +542,9 @@ mod tests {
             ("tripline detect w.jsonl --set z", "NAME=VALUE"),
             ("tripline detect --from 1 --learn 2d", "up to 24h"),
             ("tripline simulate plan.json", "--out <DIR>"),
+            ("tripline simulate --from-history 1 2", "--set <EDGE.NAME=VALUE>"),
+            ("tripline simulate --from-history 1 --set a>b.max_failures=9", "2 values required"),
+            ("tripline simulate --from-history 1 2 --set a>b.nothing=9", "no rule"),
             ("tripline localise w.jsonl --from 1", "--to <TIME>"),
             ("tripline localise w.jsonl --from 1 --to 2 --signal noise", "possible values: latency, failures"),
         ];

@@ -57,7 +57,7 @@ fn run(arguments: Arguments) -> Outcome {
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
             Command::Localise(arguments) => localise::run(&arguments),
             Command::Detect(arguments) => detect::run(&arguments, &api).await,
-            Command::Simulate(arguments) => simulate::run(&arguments),
+            Command::Simulate(arguments) => simulate::run(&arguments, &api).await,
             Command::Graph(graph) => graph::run(graph, &api).await,
             Command::Show(show) => show::run(show, &api).await,
         }

@@ -37,6 +37,8 @@ use crate::{alert, clock, http, metrics, tls};
 
 /// How long exporters and other parts may take to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a start may wait for what history knows of normal times.
+const LOOK_BACK: Duration = Duration::from_secs(15);
 
 /// What the caller adds to the configuration.
 #[derive(Debug, Default)]
@@ -199,9 +201,11 @@ pub async fn run(
 
 /// What was normal before the restart, for the detector, before anything is received.
 async fn restore_baselines(history: &history::History, live: &live::Live) {
-    match live::learned::from(history, live::Settings::default(), clock::now()).await {
-        Ok(learned) => live.restore(learned).await,
-        Err(error) => tracing::warn!(%error, "baselines are learned anew: history could not be read in time"),
+    let learned = live::learned::from(history, live::Settings::default(), clock::now());
+    match timeout(LOOK_BACK, learned).await {
+        Ok(Ok(learned)) => live.restore(learned).await,
+        Ok(Err(error)) => tracing::warn!(%error, "baselines are learned anew: history could not be read"),
+        Err(_) => tracing::warn!("baselines are learned anew: reading history took too long"),
     }
 }
 

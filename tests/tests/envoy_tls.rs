@@ -1,13 +1,12 @@
 //! Envoy as the peer sidecar of ours over mutual TLS, both ways: each proves to the other who it is.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use tripline_tests::certificates::Authority;
+use tripline_tests::fixtures::fill;
 use tripline_tests::sidecar::Ports;
 use tripline_tests::{Api, Running, Sidecar, ports, programs, wait};
 
@@ -42,7 +41,8 @@ impl Shop {
             ("ENVOY_APP", envoy_app.to_string()),
             ("CHECKOUT_IN", checkout.inbound.to_string()),
         ];
-        let (mesh, config) = (fill("mesh.yaml", folder.path(), &words)?, fill("tls.yaml", folder.path(), &words)?);
+        let (mesh, config) =
+            (fill(FIXTURES, "mesh.yaml", folder.path(), &words)?, fill(FIXTURES, "tls.yaml", folder.path(), &words)?);
         let app = |port: u16| {
             let mut command = Command::new("python3");
             Running::start_command(command.arg(format!("{FIXTURES}/headers.py")).arg(port.to_string()))
@@ -59,16 +59,6 @@ impl Shop {
             envoy_out,
         })
     }
-}
-
-fn fill(name: &str, folder: &Path, words: &[(&str, String)]) -> Result<std::path::PathBuf> {
-    let mut text = fs::read_to_string(Path::new(FIXTURES).join(name)).with_context(|| format!("no fixture {name}"))?;
-    for (word, value) in words {
-        text = text.replace(word, value);
-    }
-    let file = folder.join(name);
-    fs::write(&file, text)?;
-    Ok(file)
 }
 
 /// The answer to a call of `legacy` through our sidecar, once everything listens.

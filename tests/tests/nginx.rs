@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tripline_tests::fixtures::fill;
 use tripline_tests::sidecar::Ports;
 use tripline_tests::{Api, Collector, Running, Sidecar, ports, programs};
 
@@ -37,8 +38,8 @@ impl Shop {
             ("WEB_APP", web.app.to_string()),
             ("FILES_IN", files.inbound.to_string()),
         ];
-        let mesh = fill("mesh.yaml", folder, &words)?;
-        let nginx = fill("nginx.conf", folder, &words)?;
+        let mesh = fill(FIXTURES, "mesh.yaml", folder, &words)?;
+        let nginx = fill(FIXTURES, "nginx.conf", folder, &words)?;
         fs::write(folder.join("index.html"), "a file\n")?;
         let mut python = Command::new("python3");
         python.args(["-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1", &files.app.to_string()]);
@@ -55,16 +56,6 @@ impl Shop {
         Api::on(files.app)?.answers("/", START).await?;
         Ok(Self { web, _programs: programs, _sidecars: sidecars })
     }
-}
-
-fn fill(name: &str, folder: &Path, words: &[(&str, String)]) -> Result<std::path::PathBuf> {
-    let mut text = fs::read_to_string(Path::new(FIXTURES).join(name)).with_context(|| format!("no fixture {name}"))?;
-    for (word, value) in words {
-        text = text.replace(word, value);
-    }
-    let file = folder.join(name);
-    fs::write(&file, text)?;
-    Ok(file)
 }
 
 /// What wrk says it sent to `path`.
