@@ -22,22 +22,25 @@ mod blame;
 mod degraded;
 mod demand;
 mod incident;
+mod judged;
 mod keep;
 mod roots;
 mod story;
+mod trips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
+use tripline_model::{BreakerTransition, EdgeKey, Timestamp};
 
 use crate::ServiceGraph;
 use blame::Flows;
-use degraded::{EdgeWatch, ServiceWatches};
+use degraded::{EdgeWatch, ServiceWatches, Sums};
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
 use roots::Part;
+use trips::{Trip, Trips};
 
 pub use blame::{Suspect, SuspectKind};
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
@@ -47,7 +50,7 @@ pub use story::{Hop, HopEvent};
 /// The thresholds of detection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Length of a window, in whole seconds.
+    /// Length of a window, in whole seconds. The graph keeps windows summed; when its windows have another length, that one counts.
     pub window: Duration,
     /// How long after its end a window is judged: reports take a moment to arrive.
     pub lateness: Duration,
@@ -98,20 +101,6 @@ impl Default for Settings {
     }
 }
 
-/// One opening of a breaker.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Trip {
-    pub(crate) at: Timestamp,
-    pub(crate) key: EdgeKey,
-    pub(crate) reason: tripline_model::TransitionReason,
-    pub(crate) induced: bool,
-    /// Attempts in the breaker's window, failed ones among them, and the limit that was reached.
-    pub(crate) numbers: (u64, u64, f64),
-}
-
-/// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
-const MAX_TRIPS: usize = 10_000;
-
 /// Calls between two tripped breakers that may be silent.
 const SILENT_HOPS: usize = 3;
 /// Trips of one moment that are bridged; of more the latest.
@@ -135,10 +124,14 @@ pub struct Detector {
     watches: BTreeMap<EdgeKey, EdgeWatch>,
     services: ServiceWatches,
     waiting: Waiting,
-    trips: VecDeque<Trip>,
-    /// Every opening, also of a breaker whose probe failed: each would have been an alert.
-    openings: VecDeque<(Timestamp, EdgeKey)>,
+    trips: Trips,
     judged_to: Option<Timestamp>,
+    /// Edges that are degraded by their counts.
+    degraded: BTreeSet<EdgeKey>,
+    /// [`ServiceGraph::late`] when a window was last judged.
+    late: u64,
+    /// The graph's generation that the watches follow.
+    generation: Option<u64>,
     incidents: Vec<Tracked>,
     opened: u64,
 }
@@ -152,9 +145,11 @@ impl Detector {
             watches: BTreeMap::new(),
             services: ServiceWatches::new(),
             waiting: Waiting::new(),
-            trips: VecDeque::new(),
-            openings: VecDeque::new(),
+            trips: Trips::new(),
             judged_to: None,
+            degraded: BTreeSet::new(),
+            late: 0,
+            generation: None,
             incidents: Vec::new(),
             opened: 0,
         }
@@ -168,33 +163,12 @@ impl Detector {
     /// Notes a breaker's transition; `key` is the edge it is on. Only openings from closed matter here: a failed probe
     /// is the same trip going on.
     pub fn observe(&mut self, transition: &BreakerTransition, key: EdgeKey) {
-        if transition.to != BreakerState::Open {
-            return;
-        }
-        if self.openings.len() == MAX_TRIPS {
-            self.openings.pop_front();
-        }
-        self.openings.push_back((transition.at, key.clone()));
-        if transition.from != BreakerState::Closed {
-            return;
-        }
-        if self.trips.len() == MAX_TRIPS {
-            self.trips.pop_front();
-        }
-        let trip = Trip {
-            at: transition.at,
-            key,
-            reason: transition.reason,
-            induced: transition.origin == tripline_model::FailureOrigin::Induced,
-            numbers: (transition.window_total, transition.window_failed, transition.threshold),
-        };
-        // Sidecars' events arrive slightly out of order; the list is kept in the order of their times.
-        let at = self.trips.partition_point(|known| known.at <= trip.at);
-        self.trips.insert(at, trip);
+        self.trips.note(transition, key);
     }
 
     /// Judges every window that is due and brings the incidents up to date. Call once a second, and at once after a breaker opened.
     pub fn evaluate(&mut self, graph: &ServiceGraph, now: Timestamp) -> Evaluation {
+        self.settings.window = Duration::from_secs(graph.window_secs().into());
         self.judge_windows(graph, now);
         let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
@@ -214,7 +188,7 @@ impl Detector {
             trips: &self.trips,
         };
         for (tracked, others) in self.incidents.iter_mut().zip(others) {
-            let notices = tracked.advance(&view, &self.openings, &others, now);
+            let notices = tracked.advance(&view, &others, now);
             let id = &tracked.incident.id;
             if tracked.merged {
                 evaluation.merged.push(id.clone());
@@ -227,8 +201,6 @@ impl Detector {
         let keep = self.settings.reopen_within;
         self.incidents
             .retain(|tracked| tracked.incident.resolved.is_none_or(|at| now.since(at) <= keep) && !tracked.merged);
-        self.watches.retain(|key, _| graph.edge(key).is_some());
-        self.services.retain(graph);
         self.waiting.tidy(now);
         evaluation
     }
@@ -237,38 +209,76 @@ impl Detector {
         let window = self.settings.window;
         let due = (now - self.settings.lateness).window_start(window);
         // After a pause only the latest windows are judged: the graph keeps ten minutes.
-        let mut end = self.judged_to.map_or(due, |last| last + window).max(due - Duration::from_secs(60));
-        let frozen: BTreeSet<EdgeKey> = self
-            .incidents
-            .iter()
-            .filter(|tracked| tracked.incident.resolved.is_none())
-            .flat_map(|tracked| tracked.touched.iter().cloned())
-            .collect();
-        while end <= due {
-            for (key, state) in graph.edges() {
-                let known = self.watches.entry(key.clone());
-                let watch = known.or_insert_with_key(|key| self.waiting.watch(key));
-                watch.judge(&self.settings, state, (end - window, end), frozen.contains(key));
+        let first = self.judged_to.map_or(due, |last| last + window).max(due - Duration::from_secs(60));
+        if first > due {
+            return;
+        }
+        self.follow(graph);
+        let mut frozen: BTreeMap<EdgeKey, Timestamp> = BTreeMap::new();
+        for tracked in self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none()) {
+            for key in &tracked.touched {
+                let began = frozen.entry(key.clone()).or_insert(tracked.incident.started);
+                *began = tracked.incident.started.min(*began);
             }
-            self.services.judge(&self.settings, graph, (end - window, end), (&frozen, &mut self.waiting));
+        }
+        let mut end = first;
+        while end <= due {
+            self.judge_window(graph, &frozen, end);
             self.judged_to = Some(end);
             end = end + window;
         }
+        let bad = self.watches.iter().filter(|(_, watch)| watch.is_degraded());
+        self.degraded = bad.map(|(key, _)| key.clone()).collect();
+    }
+
+    /// Judges the window that ends at `end`. Everything is walked side by side in the order of keys, so nothing is looked up.
+    fn judge_window(&mut self, graph: &ServiceGraph, frozen: &BTreeMap<EdgeKey, Timestamp>, end: Timestamp) {
+        let (from, length) = (end - self.settings.window, graph.window_secs());
+        let late = std::mem::replace(&mut self.late, graph.late()) != graph.late();
+        let mut sums = Sums::new(graph, late);
+        let mut frozen = frozen.iter().peekable();
+        for ((key, watch), (_, state)) in self.watches.iter_mut().zip(graph.edges()) {
+            while frozen.next_if(|(other, _)| *other < key).is_some() {}
+            let began = frozen.next_if(|(other, _)| *other == key).map(|(_, began)| *began);
+            watch.judge(&self.settings, state, from, began);
+            sums.add(state, (from, length), began);
+        }
+        self.services.judge(&self.settings, graph, &sums, end);
+    }
+
+    /// Makes the watches those of the graph's edges and services.
+    fn follow(&mut self, graph: &ServiceGraph) {
+        if self.generation == Some(graph.generation()) {
+            return;
+        }
+        self.generation = Some(graph.generation());
+        let mut known = self.watches.keys().peekable();
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        for (key, _) in graph.edges() {
+            while let Some(other) = known.next_if(|other| *other < key) {
+                gone.push(other.clone());
+            }
+            if known.next_if(|other| *other == key).is_none() {
+                new.push(key.clone());
+            }
+        }
+        gone.extend(known.cloned());
+        for key in gone {
+            self.watches.remove(&key);
+        }
+        for key in new {
+            let watch = self.waiting.watch(&key);
+            self.watches.insert(key, watch);
+        }
+        self.services.follow(graph, &mut self.waiting);
     }
 
     /// Every edge that is degraded now.
     fn degraded(&self, graph: &ServiceGraph, now: Timestamp) -> BTreeSet<EdgeKey> {
         let just_now = now - self.settings.window;
-        let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| trip.key.clone());
-        graph
-            .edges()
-            .filter(|(key, state)| {
-                let breaker = state.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed);
-                breaker || self.watches.get(*key).is_some_and(EdgeWatch::is_degraded)
-            })
-            .map(|(key, _)| key.clone())
-            .chain(tripped)
-            .collect()
+        let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| &trip.key);
+        let counted = self.degraded.iter().filter(|key| graph.edge(key).is_some());
+        counted.chain(graph.alarmed()).chain(tripped).cloned().collect()
     }
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
@@ -290,17 +300,13 @@ impl Detector {
         if tripped.len() < 2 {
             return (bridged, bridges);
         }
-        let mut calls: BTreeMap<_, Vec<&EdgeKey>> = BTreeMap::new();
-        for (key, _) in graph.edges() {
-            calls.entry(&key.client).or_default().push(key);
-        }
         for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
             // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.
             let mut ways: VecDeque<Vec<&EdgeKey>> = VecDeque::from([Vec::new()]);
             let mut seen = BTreeSet::from([start]);
             while let Some(way) = ways.pop_front() {
                 let here = way.last().map_or(start, |key| &key.server);
-                for key in calls.get(here).into_iter().flatten() {
+                for (key, _) in graph.edges_from(here) {
                     let mut further = way.clone();
                     further.push(key);
                     if clients.contains(&key.server) {

@@ -6,14 +6,16 @@
 //! kept; it is folded into `__overflow__` when the graph is full, so that strangers inventing names never push
 //! a known service out. Services and edges that were silent for [`Limits::forget_after`] go.
 
+mod brief;
 mod edge;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Reporter, ServiceName, Timestamp};
+use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
+pub(crate) use brief::Brief;
 pub use edge::{BreakerInfo, EdgeState};
 pub use tally::Sum;
 
@@ -32,10 +34,13 @@ pub struct Limits {
     pub early: Duration,
     /// Silence after which a node or an edge goes.
     pub forget_after: Duration,
+    /// Length of the windows that are kept summed for a detector, in whole seconds.
+    pub window: Duration,
 }
 
 impl Default for Limits {
-    /// 10,000 services and 100,000 edges, the size the project promises; two minutes late, ten seconds early.
+    /// 10,000 services and 100,000 edges, the size the project promises; two minutes late, ten seconds early, windows of
+    /// five seconds.
     fn default() -> Self {
         Self {
             nodes: 10_000,
@@ -44,6 +49,7 @@ impl Default for Limits {
             late: Duration::from_secs(120),
             early: Duration::from_secs(10),
             forget_after: Duration::from_secs(15 * 60),
+            window: Duration::from_secs(5),
         }
     }
 }
@@ -70,6 +76,8 @@ pub struct NodeState {
     pub last_seen: Timestamp,
     /// Whether a sidecar of it has reported.
     pub has_sidecar: bool,
+    /// A small number that no other node has now.
+    pub(crate) number: u32,
 }
 
 /// The live graph. One task owns it; everything that needs the time is given it.
@@ -78,7 +86,15 @@ pub struct ServiceGraph {
     limits: Limits,
     nodes: BTreeMap<ServiceName, NodeState>,
     edges: BTreeMap<EdgeKey, EdgeState>,
+    /// The edges again, by server.
+    callers: BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    /// Edges with a breaker, and those of them of which one is not closed.
+    guarded: BTreeSet<EdgeKey>,
+    alarmed: BTreeSet<EdgeKey>,
+    /// Numbers of nodes that are gone, to be given again.
+    free: Vec<u32>,
     generation: u64,
+    late: u64,
     began: Option<Timestamp>,
     drained_to: Option<Timestamp>,
 }
@@ -87,7 +103,19 @@ impl ServiceGraph {
     /// An empty graph.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, nodes: BTreeMap::new(), edges: BTreeMap::new(), generation: 0, began: None, drained_to: None }
+        Self {
+            limits,
+            nodes: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            callers: BTreeSet::new(),
+            guarded: BTreeSet::new(),
+            alarmed: BTreeSet::new(),
+            free: Vec::new(),
+            generation: 0,
+            late: 0,
+            began: None,
+            drained_to: None,
+        }
     }
 
     /// Grows by one whenever a node or an edge comes or goes.
@@ -129,8 +157,53 @@ impl ServiceGraph {
     /// The services that something outside the mesh, or a gateway, calls.
     #[must_use]
     pub fn entry_points(&self) -> BTreeSet<ServiceName> {
-        let outside = |name| matches!(self.kind(name), NodeKind::User | NodeKind::Gateway | NodeKind::External);
-        self.edges.keys().filter(|key| outside(&key.client)).map(|key| key.server.clone()).collect()
+        let outside = |node: &NodeState| matches!(node.kind, NodeKind::User | NodeKind::Gateway | NodeKind::External);
+        let clients = self.nodes.iter().filter(|(_, node)| outside(node));
+        clients.flat_map(|(name, _)| self.edges_from(name)).map(|(key, _)| key.server.clone()).collect()
+    }
+
+    /// The calls that a service makes, by key.
+    pub fn edges_from<'a>(
+        &'a self,
+        client: &ServiceName,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
+        let client = client.clone();
+        let first = EdgeKey { client: client.clone(), server: ServiceName::new("", ""), protocol: Protocol::Http };
+        self.edges.range(first..).take_while(move |(key, _)| key.client == client)
+    }
+
+    /// The calls to a service, by client.
+    pub fn edges_into<'a>(
+        &'a self,
+        server: &ServiceName,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
+        let server = server.clone();
+        let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
+        let callers = self.callers.range(first..).take_while(move |(name, ..)| *name == server);
+        callers.filter_map(|(server, client, protocol)| {
+            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
+            self.edges.get_key_value(&key)
+        })
+    }
+
+    /// The edges of which a breaker is not closed, by key.
+    pub fn alarmed(&self) -> impl Iterator<Item = &EdgeKey> {
+        self.alarmed.iter()
+    }
+
+    /// A number that changes whenever a window comes late.
+    pub(crate) const fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// One more than the largest number of a node.
+    pub(crate) fn node_numbers(&self) -> usize {
+        self.nodes.len() + self.free.len()
+    }
+
+    /// Length of the windows that are kept summed, in whole seconds, at least one.
+    pub(crate) fn window_secs(&self) -> u32 {
+        u32::try_from(self.limits.window.as_secs()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Counts one window.
@@ -147,8 +220,9 @@ impl ServiceGraph {
         let server = self.admit(&window.key.server, window.server_kind, now);
         let key = self.admit_edge(EdgeKey { client, server, protocol: window.key.protocol }, now);
         let folded = key != window.key;
+        let length = self.window_secs();
         if let Some(edge) = self.edges.get_mut(&key) {
-            edge.count(window, now);
+            self.late += u64::from(edge.count(window, length, now));
         }
         if window.reporter == Reporter::Server
             && let Some(node) = self.nodes.get_mut(&key.server)
@@ -173,7 +247,20 @@ impl ServiceGraph {
         let server = self.admit(&key.server, NodeKind::Service, now);
         let key = self.admit_edge(EdgeKey { client, server, protocol: key.protocol }, now);
         let room = self.limits.breakers_per_edge;
-        self.edges.get_mut(&key).is_some_and(|edge| edge.note_breaker(breaker, room, now))
+        let Some(edge) = self.edges.get_mut(&key) else { return false };
+        let noted = edge.note_breaker(breaker, room, now);
+        let is_alarmed = edge.is_alarmed();
+        if is_alarmed != self.alarmed.contains(&key) {
+            if is_alarmed {
+                self.alarmed.insert(key.clone())
+            } else {
+                self.alarmed.remove(&key)
+            };
+        }
+        if !self.guarded.contains(&key) {
+            self.guarded.insert(key);
+        }
+        noted
     }
 
     /// Takes back an edge that only spans told of and that turned out to lead elsewhere; with it the node at its end, when nothing
@@ -183,9 +270,10 @@ impl ServiceGraph {
             return false;
         }
         self.edges.remove(key);
+        self.callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
         let is_guess = self.nodes.get(&key.server).is_some_and(|node| !node.has_sidecar);
-        if is_guess && !self.edges.keys().any(|other| other.client == key.server || other.server == key.server) {
-            self.nodes.remove(&key.server);
+        if is_guess && self.edges_from(&key.server).chain(self.edges_into(&key.server)).next().is_none() {
+            self.free.extend(self.nodes.remove(&key.server).map(|node| node.number));
         }
         self.generation += 1;
         true
@@ -195,16 +283,39 @@ impl ServiceGraph {
     pub fn tidy(&mut self, now: Timestamp) {
         let silent = self.limits.forget_after;
         let before = (self.nodes.len(), self.edges.len());
-        self.edges.retain(|_, edge| now.since(edge.last_seen) <= silent);
-        let edges = &self.edges;
-        self.nodes.retain(|name, node| {
-            now.since(node.last_seen) <= silent || edges.keys().any(|key| key.client == *name || key.server == *name)
+        let Self { edges, callers, guarded, alarmed, nodes, free, .. } = self;
+        edges.retain(|key, edge| {
+            let heard = now.since(edge.last_seen) <= silent;
+            if !heard {
+                callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
+                (guarded.remove(key), alarmed.remove(key));
+            }
+            heard
+        });
+        guarded.retain(|key| {
+            let Some(edge) = edges.get_mut(key) else { return false };
+            edge.tidy_breakers(now);
+            if !edge.is_alarmed() {
+                alarmed.remove(key);
+            }
+            edge.breakers().next().is_some()
+        });
+        nodes.retain(|name, node| {
+            let heard = now.since(node.last_seen) <= silent || is_an_end(edges, callers, name);
+            if !heard {
+                free.push(node.number);
+            }
+            heard
         });
         if before != (self.nodes.len(), self.edges.len()) {
             self.generation += 1;
         }
-        for edge in self.edges.values_mut() {
-            edge.thin_out(now);
+        // A share of them each second: panes are merged a little later than they might be.
+        const SHARE: u64 = 8;
+        for (number, edge) in (0..).zip(self.edges.values_mut()) {
+            if (number + now.as_secs()) % SHARE == 0 {
+                edge.thin_out(now);
+            }
         }
     }
 
@@ -249,8 +360,10 @@ impl ServiceGraph {
         } else {
             (ServiceName::overflow(), NodeKind::External)
         };
+        let unused = self.nodes.len() as u32;
         if let std::collections::btree_map::Entry::Vacant(entry) = self.nodes.entry(name.clone()) {
-            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false });
+            let number = self.free.pop().unwrap_or(unused);
+            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false, number });
             self.generation += 1;
         }
         name
@@ -266,10 +379,26 @@ impl ServiceGraph {
             let overflow = self.admit(&ServiceName::overflow(), NodeKind::External, now);
             EdgeKey { client: overflow.clone(), server: overflow, protocol: key.protocol }
         };
-        self.edges.entry(key.clone()).or_insert_with(|| EdgeState::new(now));
-        self.generation += 1;
+        if !self.edges.contains_key(&key) {
+            let server = self.nodes.get(&key.server).map_or(0, |node| node.number);
+            self.callers.insert((key.server.clone(), key.client.clone(), key.protocol));
+            self.edges.insert(key.clone(), EdgeState::new(server, now));
+            self.generation += 1;
+        }
         key
     }
+}
+
+/// Whether an edge begins or ends at a node.
+fn is_an_end(
+    edges: &BTreeMap<EdgeKey, EdgeState>,
+    callers: &BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    name: &ServiceName,
+) -> bool {
+    let lowest = || ServiceName::new("", "");
+    let first = EdgeKey { client: name.clone(), server: lowest(), protocol: Protocol::Http };
+    edges.range(first..).next().is_some_and(|(key, _)| key.client == *name)
+        || callers.range((name.clone(), lowest(), Protocol::Http)..).next().is_some_and(|(server, ..)| server == name)
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use crate::robust::{ENOUGH, SPREAD_FLOOR};
 
 /// Samples kept of a level.
-pub(super) const SAMPLES: usize = 60;
-/// At most this many windows between two samples: 60 samples then reach back an hour.
-pub(super) const MAX_STRIDE: u8 = 12;
+pub(super) const SAMPLES: usize = 40;
+/// At most this many windows of five seconds between two samples: 40 samples then reach back an hour.
+pub(super) const MAX_STRIDE: u8 = 18;
 
 /// A level as median and median absolute deviation over up to an hour.
 ///
 /// Samples are taken densely at first; when the ring is full every other one is dropped and the stride doubles, so a
-/// young service has a baseline after three windows and an old one remembers 30 to 60 minutes in 60 numbers. Median and
+/// young service has a baseline after three windows and an old one remembers 30 to 60 minutes in 40 numbers. Median and
 /// deviation are kept ready: a sample costs one insertion into the sorted order, a question nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Level {
@@ -244,7 +244,7 @@ mod tests {
     proptest! {
         /// What is kept ready is what sorting all samples would give.
         #[test]
-        fn the_running_median_is_that_of_the_samples(values in prop::collection::vec(0.0_f64..1e3, 1..2_000), phase in 0_u8..12) {
+        fn the_running_median_is_that_of_the_samples(values in prop::collection::vec(0.0_f64..1e3, 1..2_000), phase in 0_u8..18) {
             let mut level = Level::default();
             for value in values {
                 level.learn(value, phase);

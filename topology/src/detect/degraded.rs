@@ -3,16 +3,21 @@
 //! An edge is judged by the requests made on it (failures, latency as the client has it, attempts per request, the gap between what
 //! the client waited and what the server took), a service by its self time, the time outside its own calls. Each verdict
 //! must hold in two of three windows. A verdict that turns bad is a *raw alert*: what a rule of its own would have sent.
+//!
+//! Late data: see [`super::judged`]. A window is learned from 15 s after its end, unless it was bad, or an incident that had begun
+//! by its end touches the edge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use tripline_model::{EdgeKey, Histogram, Reporter, ServiceName, Timestamp};
+use tripline_model::{EdgeKey, Reporter, ServiceName, Timestamp};
 
 use super::Settings;
 use super::baseline::{FailureShare, Level};
+use super::judged::{FAILING, FAR, Judged, LATE, Limits, Run, SLOW};
 use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
 use crate::ServiceGraph;
-use crate::graph::{EdgeState, Sum};
+use crate::graph::EdgeState;
 use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
@@ -33,7 +38,7 @@ impl Verdicts {
     }
 }
 
-/// One edge's past and its latest verdicts.
+/// One edge's past and its latest windows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EdgeWatch {
     failures: FailureShare,
@@ -41,20 +46,16 @@ pub(super) struct EdgeWatch {
     /// The server's own mean latency, and what the client waited beyond it.
     served: Level,
     gap: Level,
-    failing: Verdicts,
-    slow: Verdicts,
-    retrying: Verdicts,
-    far: Verdicts,
-    first_bad: Option<Timestamp>,
-    /// Verdicts that turned bad, ever and before the run that goes on.
-    alerts: u64,
-    alerts_before: u64,
-    /// In which of twelve windows it takes a sample once it is old.
+    /// Windows that may still change, oldest first.
+    open: [Option<Judged>; LATE],
+    /// What those before them say, and what all of them do.
+    settled: Run,
+    run: Run,
+    /// [`EdgeState::late`] when it was last judged.
+    late: u32,
+    /// In which of its windows it takes a sample once it is old.
     phase: u8,
 }
-
-/// Share of requests with retries above which the gap says nothing: the client's back-off is in it.
-const GAP_RETRIES: u64 = 10;
 
 impl EdgeWatch {
     /// One that knows nothing yet.
@@ -87,18 +88,18 @@ impl EdgeWatch {
     }
 
     /// Whether it is degraded by its counts; its breakers are asked elsewhere.
-    pub(super) fn is_degraded(&self) -> bool {
-        self.failing.hold() || self.slow.hold() || self.retrying.hold()
+    pub(super) const fn is_degraded(&self) -> bool {
+        self.run.is_degraded()
     }
 
     /// Whether it is slow rather than failing.
-    pub(super) fn is_only_slow(&self) -> bool {
-        self.slow.hold() && !self.failing.hold()
+    pub(super) const fn is_only_slow(&self) -> bool {
+        self.run.held() & SLOW != 0 && self.run.held() & FAILING == 0
     }
 
     /// Start of the first bad window of the run that goes on.
-    pub(super) const fn onset(&self) -> Option<Timestamp> {
-        self.first_bad
+    pub(super) fn onset(&self) -> Option<Timestamp> {
+        self.run.onset()
     }
 
     /// Its normal share of failed requests.
@@ -122,8 +123,8 @@ impl EdgeWatch {
     }
 
     /// Whether the way to the server takes longer than normal.
-    pub(super) fn is_far(&self) -> bool {
-        self.far.hold()
+    pub(super) const fn is_far(&self) -> bool {
+        self.run.held() & FAR != 0
     }
 
     /// Whether the server, by its own sidecar, takes longer than normal; none without a baseline.
@@ -132,66 +133,50 @@ impl EdgeWatch {
     }
 
     /// Verdicts that turned bad so far, and how many of them before the degradation that goes on.
-    pub(super) const fn alerts(&self) -> (u64, u64) {
-        (self.alerts, self.alerts_before)
+    pub(super) fn alerts(&self) -> (u64, u64) {
+        self.run.alerts()
     }
 
-    /// Judges the window `[from, to)`; learns from it unless it is bad or `frozen`.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        state: &EdgeState,
-        (from, to): (Timestamp, Timestamp),
-        frozen: bool,
-    ) {
-        let (_, sum) = state.best(from, to);
-        let counts = sum.counts;
-        let asked = counts.requests - counts.cancelled;
-        let enough = asked >= settings.min_requests;
-        let failing = enough && is_failing(settings, asked, counts.failed, self.failures.get());
-        let latency = sum.latency.mean().map(|mean| mean.as_secs_f64());
-        let slow = enough && latency.is_some_and(|latency| is_slow(settings, latency, &self.latency));
-        let first = counts.attempts - counts.retries;
-        let retrying = enough && first > 0 && counts.attempts as f64 > settings.attempts * first as f64;
-        let served = state.sum_by(Reporter::Server, from, to).latency;
-        let gap = network_gap(&sum, &served);
-        let far = enough && gap.is_some_and(|gap| is_slow(settings, gap, &self.gap));
-        let turned =
-            [self.failing.push(failing), self.slow.push(slow), self.retrying.push(retrying), self.far.push(far)];
-        self.alerts += turned.into_iter().filter(|turned| *turned).count() as u64;
-        let bad = failing || slow || retrying;
-        if bad {
-            self.first_bad.get_or_insert_with(|| first_failure(state, from, to));
-        } else if !self.is_degraded() {
-            self.first_bad = None;
-            self.alerts_before = self.alerts;
+    /// Judges the window that starts at `from`, and those before it again that may have changed. Learns from the oldest unless it was bad, or an
+    /// incident that began at `frozen` had begun by its end.
+    pub(super) fn judge(&mut self, settings: &Settings, state: &EdgeState, from: Timestamp, frozen: Option<Timestamp>) {
+        if let Some(oldest) = self.open[0] {
+            self.settled.push(&oldest);
+            if !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings)) {
+                self.learn(settings, &oldest);
+            }
         }
-        if !bad && !frozen && asked > 0 {
-            self.failures.learn(asked, counts.failed);
-            if let (true, Some(latency)) = (enough, latency) {
-                self.latency.learn(latency, self.phase);
-                if let Some(served) = served.mean() {
-                    self.served.learn(served.as_secs_f64(), self.phase);
-                }
-                if let Some(gap) = gap {
-                    self.gap.learn(gap, self.phase);
+        self.open.rotate_left(1);
+        if self.late != state.late() {
+            self.late = state.late();
+            let open = self.open.iter_mut().take(LATE - 1).flatten();
+            open.for_each(|window| *window = window.again(settings, state));
+        }
+        self.open[LATE - 1] = Some(Judged::of(settings, state, from, self.limits(settings)));
+        self.run = self.settled;
+        self.open.iter().flatten().for_each(|window| self.run.push(window));
+    }
+
+    fn limits(&self, settings: &Settings) -> Limits {
+        let limit = |level: &Level| limit(settings, level).map_or(f32::INFINITY, |limit| limit as f32);
+        Limits { share: self.failures.get() as f32, slow: limit(&self.latency), far: limit(&self.gap) }
+    }
+
+    fn learn(&mut self, settings: &Settings, window: &Judged) {
+        if window.asked == 0 {
+            return;
+        }
+        self.failures.learn(window.asked.into(), window.failed.into());
+        let [latency, served, gap] = window.times();
+        if let (true, Some(latency)) = (window.is_enough(settings), latency) {
+            self.latency.learn(latency, self.phase);
+            for (level, value) in [(&mut self.served, served), (&mut self.gap, gap)] {
+                if let Some(value) = value {
+                    level.learn(value, self.phase);
                 }
             }
         }
     }
-}
-
-/// Seconds a request that the client waited beyond the time that the server's sidecar saw; none when one of the two is
-/// not known, or when retries blur it.
-pub(super) fn network_gap(client: &Sum, served: &Histogram) -> Option<f64> {
-    let count = client.latency.count();
-    let blurred = client.counts.attempts == 0 || client.counts.retries * GAP_RETRIES > client.counts.attempts;
-    if served.is_empty() || count == 0 || blurred {
-        return None;
-    }
-    // By requests that both saw: some of the client's may not have arrived.
-    let mean = |histogram: &Histogram| histogram.mean().map_or(0.0, |mean| mean.as_secs_f64());
-    Some((mean(&client.latency) - mean(served)).max(0.0))
 }
 
 /// A number that scatters names (FNV-1a).
@@ -211,25 +196,110 @@ pub(crate) fn allowed(settings: &Settings, (median, mad): (f64, f64)) -> f64 {
     (settings.mads * mad).max(settings.slower * median)
 }
 
-fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
-    level
-        .median_and_mad()
-        .is_some_and(|(median, mad)| seconds - median > allowed(settings, (median, mad)).max(settings.slower_floor))
+/// Above so many seconds a mean is slow; none without a baseline.
+fn limit(settings: &Settings, level: &Level) -> Option<f64> {
+    let (median, mad) = level.median_and_mad()?;
+    Some(median + allowed(settings, (median, mad)).max(settings.slower_floor))
 }
 
-/// The second of the first failure in the window, or its start.
-fn first_failure(state: &EdgeState, from: Timestamp, to: Timestamp) -> Timestamp {
-    let reporter = state.reporter(from, to).unwrap_or(Reporter::Client);
-    let second = std::time::Duration::from_secs(1);
-    std::iter::successors(Some(from), |at| (*at + second < to).then(|| *at + second))
-        .find(|at| state.counts_by(reporter, *at, *at + second).failed > 0)
-        .unwrap_or(from)
+fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
+    limit(settings, level).is_some_and(|limit| seconds > limit)
+}
+
+/// One window of a service's self time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct SelfTime {
+    end: Timestamp,
+    /// Above so many mean seconds it is slow.
+    limit: f64,
+    count: u64,
+    micros: u64,
+}
+
+impl SelfTime {
+    fn mean(&self, settings: &Settings) -> Option<f64> {
+        (self.count >= settings.min_requests.max(1)).then(|| self.micros as f64 / self.count as f64 * 1e-6)
+    }
+
+    fn is_slow(&self, settings: &Settings) -> bool {
+        self.mean(settings).is_some_and(|mean| mean > self.limit)
+    }
+}
+
+/// One service's self time, past and present.
+#[derive(Debug, Clone, Default)]
+struct ServiceWatch {
+    level: Level,
+    open: [Option<SelfTime>; LATE],
+    settled: Verdicts,
+    verdicts: Verdicts,
+    phase: u8,
+}
+
+impl ServiceWatch {
+    fn judge(&mut self, settings: &Settings, sums: &Sums, (at, end): (usize, Timestamp), late: bool) {
+        if let Some(oldest) = self.open[0] {
+            let slow = oldest.is_slow(settings);
+            self.settled.push(slow);
+            let frozen = sums.frozen.get(at).copied().flatten().is_some_and(|began| began <= oldest.end);
+            if let Some(mean) = oldest.mean(settings).filter(|_| !slow && !frozen) {
+                self.level.learn(mean, self.phase);
+            }
+        }
+        self.open.rotate_left(1);
+        let limit = limit(settings, &self.level).unwrap_or(f64::INFINITY);
+        self.open[LATE - 1] = Some(SelfTime { end, limit, count: 0, micros: 0 });
+        let first = if late { 0 } else { LATE - 1 };
+        for (window, sums) in self.open.iter_mut().zip(&sums.windows).skip(first) {
+            if let (Some(window), Some((count, micros))) = (window, sums.get(at)) {
+                (window.count, window.micros) = (*count, *micros);
+            }
+        }
+        self.verdicts = self.settled;
+        for window in self.open.iter().flatten() {
+            self.verdicts.push(window.is_slow(settings));
+        }
+    }
+}
+
+/// What all edges into each node say, by the node's number.
+pub(super) struct Sums {
+    /// Requests and microseconds of self time, of the windows that may still change, oldest first.
+    windows: [Vec<(u64, u64)>; LATE],
+    /// The begin of the first incident that touches an edge into it.
+    frozen: Vec<Option<Timestamp>>,
+    late: bool,
+}
+
+impl Sums {
+    /// Of the windows up to the one that starts at `from`; `late` when those before the last may have changed.
+    pub(super) fn new(graph: &ServiceGraph, late: bool) -> Self {
+        let numbers = graph.node_numbers();
+        Self { windows: std::array::from_fn(|_| vec![(0, 0); numbers]), frozen: vec![None; numbers], late }
+    }
+
+    /// Adds what an edge says.
+    pub(super) fn add(&mut self, state: &EdgeState, (from, length): (Timestamp, u32), frozen: Option<Timestamp>) {
+        let at = state.server as usize;
+        let first = if self.late { 0 } else { LATE - 1 };
+        for (back, sums) in (0..LATE as u64).rev().zip(&mut self.windows).skip(first) {
+            let start = from - std::time::Duration::from_secs(back * u64::from(length));
+            let window = state.window_by(Reporter::Server, start, length);
+            if let Some(sum) = sums.get_mut(at) {
+                sum.0 += u64::from(window.self_timed);
+                sum.1 += window.self_micros;
+            }
+        }
+        if let (Some(began), Some(slot)) = (frozen, self.frozen.get_mut(at)) {
+            *slot = Some(slot.map_or(began, |known| known.min(began)));
+        }
+    }
 }
 
 /// Self time of every service that a sidecar of its own reports.
 #[derive(Debug, Default)]
 pub(super) struct ServiceWatches {
-    levels: BTreeMap<ServiceName, (Level, Verdicts)>,
+    levels: BTreeMap<ServiceName, ServiceWatch>,
 }
 
 impl ServiceWatches {
@@ -239,46 +309,25 @@ impl ServiceWatches {
 
     /// Its normal mean self time in seconds.
     pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
-        self.levels.get(service).and_then(|(level, _)| level.median_and_mad()).map(|(median, _)| median)
+        self.levels.get(service).and_then(|watch| watch.level.median_and_mad()).map(|(median, _)| median)
     }
 
     /// Whether its self time is above its baseline in two of the last three windows.
     pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
-        self.levels.get(service).is_some_and(|(_, verdicts)| verdicts.hold())
+        self.levels.get(service).is_some_and(|watch| watch.verdicts.hold())
     }
 
-    /// Judges the window `[from, to)` of every service; learns from it unless it is bad or an edge of it is frozen.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        graph: &ServiceGraph,
-        (from, to): (Timestamp, Timestamp),
-        (frozen, waiting): (&BTreeSet<EdgeKey>, &mut Waiting),
-    ) {
-        let mut sums: BTreeMap<&ServiceName, (u64, f64, bool)> = BTreeMap::new();
-        for (key, state) in graph.edges() {
-            let own = state.sum_by(Reporter::Server, from, to).self_time;
-            let entry = sums.entry(&key.server).or_default();
-            entry.0 += own.count();
-            entry.1 += own.sum().as_secs_f64();
-            entry.2 |= frozen.contains(key);
-        }
-        for (service, (count, seconds, frozen)) in sums {
-            let known = self.levels.entry(service.clone());
-            let (level, verdicts) = known.or_insert_with(|| (waiting.self_time(service), Verdicts::default()));
-            let enough = count >= settings.min_requests;
-            let mean = seconds / count.max(1) as f64;
-            let slow = enough && is_slow(settings, mean, level);
-            verdicts.push(slow);
-            if enough && !slow && !frozen {
-                level.learn(mean, phase(service));
-            }
+    /// Judges the window that ends at `end` of every service.
+    pub(super) fn judge(&mut self, settings: &Settings, graph: &ServiceGraph, sums: &Sums, end: Timestamp) {
+        // Both are in the order of names and have the same names.
+        for ((_, watch), (_, node)) in self.levels.iter_mut().zip(graph.nodes()) {
+            watch.judge(settings, sums, (node.number as usize, end), sums.late);
         }
     }
 
     /// The baselines.
     pub(super) fn levels(&self) -> impl Iterator<Item = (&ServiceName, &Level)> {
-        self.levels.iter().map(|(service, (level, _))| (service, level))
+        self.levels.iter().map(|(service, watch)| (service, &watch.level))
     }
 
     /// Whether it has been judged before.
@@ -286,8 +335,15 @@ impl ServiceWatches {
         self.levels.contains_key(service)
     }
 
-    pub(super) fn retain(&mut self, graph: &ServiceGraph) {
+    /// Makes the services those of the graph.
+    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
         self.levels.retain(|service, _| graph.node(service).is_some());
+        for (service, _) in graph.nodes() {
+            if let Entry::Vacant(entry) = self.levels.entry(service.clone()) {
+                let level = waiting.self_time(service);
+                entry.insert(ServiceWatch { level, phase: phase(service), ..ServiceWatch::default() });
+            }
+        }
     }
 }
 

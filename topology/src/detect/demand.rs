@@ -13,7 +13,7 @@ use tripline_model::{EdgeKey, NodeKind, Reporter, ServiceName, Timestamp};
 
 use super::Suspect;
 use super::incident::View;
-use crate::graph::EdgeState;
+use crate::graph::{Brief, EdgeState};
 
 /// Growth that counts as demand above its baseline; the specification's.
 const GROWTH: f64 = 1.3;
@@ -79,13 +79,12 @@ struct Asked<'a> {
     retries: f64,
 }
 
-fn asked<'a>(view: &View<'a>, service: &ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
-    let edges: Vec<(&'a EdgeKey, &'a EdgeState)> =
-        view.graph.edges().filter(|(key, _)| key.server == *service).collect();
+fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+    let edges: Vec<(&'a EdgeKey, &'a EdgeState)> = view.graph.edges_into(service).collect();
     // A young graph has not seen the whole minute; its first seconds may not be whole.
     let second = Duration::from_secs(1);
-    let quiet = |at: Timestamp| edges.iter().all(|(_, state)| state.reporter(at, at + second).is_none());
-    let seen = (1..=BEFORE).rev().find(|back| !quiet(from - second * *back as u32)).unwrap_or(0).saturating_sub(1);
+    let earliest = edges.iter().filter_map(|(_, state)| state.first_counted(from - second * BEFORE as u32, from)).min();
+    let seen = earliest.map_or(0, |first| from.as_secs().saturating_sub(first)).saturating_sub(1);
     if seen < SEEN {
         return Vec::new();
     }
@@ -93,12 +92,13 @@ fn asked<'a>(view: &View<'a>, service: &ServiceName, (from, to): (Timestamp, Tim
     let (usual, length) = (seen as f64, to.since(from).as_secs_f64());
     let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
         let reporter = state.reporter(start, to).unwrap_or(Reporter::Client);
-        let (earlier, now) = (state.counts_by(reporter, start, from), state.counts_by(reporter, from, to));
+        let (earlier, now) = (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
+        let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);
         Asked {
             key,
-            before: (earlier.requests + earlier.retries) as f64 / usual,
-            during: (now.requests + now.retries) as f64 / length,
-            retries: now.retries as f64 / length - earlier.retries as f64 / usual,
+            before: asked(&earlier) / usual,
+            during: asked(&now) / length,
+            retries: f64::from(now.retries) / length - f64::from(earlier.retries) / usual,
         }
     };
     edges.into_iter().map(read).collect()

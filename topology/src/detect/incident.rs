@@ -12,7 +12,7 @@
 
 mod measure;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
@@ -20,7 +20,7 @@ use super::degraded::{EdgeWatch, ServiceWatches};
 use super::demand::{self, Demand};
 use super::roots::{Part, Reach as Reached};
 use super::story::{self, Hop, Reach};
-use super::{Settings, Suspect, SuspectKind, Trip};
+use super::{Settings, Suspect, SuspectKind, Trip, Trips};
 use crate::ServiceGraph;
 use measure::Measured;
 
@@ -213,7 +213,7 @@ pub(super) struct View<'a> {
     pub(super) graph: &'a ServiceGraph,
     pub(super) watches: &'a BTreeMap<EdgeKey, EdgeWatch>,
     pub(super) services: &'a ServiceWatches,
-    pub(super) trips: &'a VecDeque<Trip>,
+    pub(super) trips: &'a Trips,
 }
 
 /// What belongs to the other incidents that go on.
@@ -323,10 +323,10 @@ impl Tracked {
         if self.roots.is_empty() || part.roots.is_empty() || !self.roots.is_disjoint(&part.roots) {
             return true;
         }
-        let all: BTreeSet<EdgeKey> = self.touched.union(&part.edges).cloned().collect();
-        let reach = Reached::of(&all);
-        let related = |a: &Suspect, b: &Suspect| reach.reaches(a, b) || reach.reaches(b, a);
-        self.roots.iter().any(|own| part.roots.iter().any(|other| related(own, other)))
+        let roots: Vec<Suspect> = self.roots.iter().chain(&part.roots).cloned().collect();
+        let reach = Reached::of(self.touched.union(&part.edges), &roots);
+        let own = self.roots.len();
+        (0..own).any(|one| (own..roots.len()).any(|other| reach.related(one, other)))
     }
 
     /// Nothing is known to be degraded until [`Self::set_degraded`] says so.
@@ -368,13 +368,7 @@ impl Tracked {
     }
 
     /// Brings everything up to date and answers what is worth telling.
-    pub(super) fn advance(
-        &mut self,
-        view: &View<'_>,
-        openings: &VecDeque<(Timestamp, EdgeKey)>,
-        others: &Others,
-        now: Timestamp,
-    ) -> Vec<Notice> {
+    pub(super) fn advance(&mut self, view: &View<'_>, others: &Others, now: Timestamp) -> Vec<Notice> {
         if self.merged {
             // Whoever was told of its opening must hear of its end.
             (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
@@ -393,7 +387,7 @@ impl Tracked {
             }
         } else {
             self.note_onsets(view, others, now);
-            self.measure(view, openings, others, now);
+            self.measure(view, others, now);
             self.judge_phase(view, now);
         }
         let notices = self.notices(view.settings, now);
@@ -413,7 +407,7 @@ impl Tracked {
                 continue;
             }
             let window = view.settings.window * 3;
-            let trip = view.trips.iter().rev().find(|trip| trip.key == *key && now.since(trip.at) <= window);
+            let trip = view.trips.of(key).iter().rev().find(|trip| now.since(trip.at) <= window);
             let onset = watch.and_then(EdgeWatch::onset).into_iter().chain(trip.map(|trip| trip.at)).min();
             // An edge that another incident has already was hurt by that one first.
             let onset = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
@@ -426,7 +420,7 @@ impl Tracked {
         }
     }
 
-    fn measure(&mut self, view: &View<'_>, openings: &VecDeque<(Timestamp, EdgeKey)>, others: &Others, now: Timestamp) {
+    fn measure(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         let since = self.incident.started - view.settings.window;
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
@@ -448,7 +442,7 @@ impl Tracked {
             // A breaker alone is an alert, too, but is counted below.
             view.watches.get(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
         });
-        let openings = openings.iter().filter(|(at, key)| *at >= since && self.touched.contains(key)).count();
+        let openings = view.trips.openings(since).filter(|key| self.touched.contains(*key)).count();
         incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + openings as u64);
         // Of demand, the harm begins where it cannot be served.
         let place = match self.demand.as_ref().and_then(|_| incident.candidates.get(1)) {

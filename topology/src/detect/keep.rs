@@ -3,9 +3,9 @@
 //! Without them a detector that has just started takes 15 s to know what is slow and half an hour to know how often an edge fails on a
 //! good day. [`Detector::baselines`] takes down what is known of each edge and service, [`Detector::restore`] gives it to the edges and
 //! services of the same name when they show up. What has been taken down and put back goes on as if nothing had happened (a law under
-//! test). Not kept: the last three windows' verdicts and incidents; they are history's.
+//! test). Not kept: the last three windows, which are not learned from yet, and incidents, which are history's.
 //!
-//! Bounded: at most as many as the graph holds edges and services, and 60 numbers a level. What waits for an edge that does not
+//! Bounded: at most as many as the graph holds edges and services, and 40 numbers a level. What waits for an edge that does not
 //! come is dropped after [`KEPT`]; what is older than that when it is restored is refused, because a baseline of yesterday is
 //! none. Values that cannot be (not finite, negative, failures above requests) are refused one by one.
 
@@ -32,12 +32,12 @@ pub enum BaselineOf {
     Service(ServiceName),
 }
 
-/// A level: up to 60 window means.
+/// A level: up to 40 window means.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LevelState {
     /// Seconds, oldest first.
     pub samples: Vec<f32>,
-    /// Windows from one sample to the next, 1 to 12.
+    /// Windows from one sample to the next, 1 to 18.
     pub stride: u8,
     /// Windows since the last sample, below `stride`.
     pub skipped: u8,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tripline_model::{
-    BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Protocol, Reporter, ServiceName,
-    TransitionReason,
+    BreakerState, BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Protocol, Reporter,
+    ServiceName, TransitionReason,
 };
 
 use super::*;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tripline_model::{BreakerState, EdgeCounts, EdgeKey, EdgeWindow, NodeKind, Reporter, Timestamp, TransitionReason};
 
+use super::brief::{Brief, narrow};
 use super::tally::{Sum, Tally};
 
 /// A breaker whose sidecar has not told its state for this long is taken for gone with its sidecar.
@@ -36,6 +37,10 @@ pub struct BreakerInfo {
 pub struct EdgeState {
     tallies: [Tally; 3],
     breakers: BTreeMap<(String, String), (BreakerInfo, Timestamp)>,
+    /// Number of its server among the graph's nodes.
+    pub(crate) server: u32,
+    /// Windows that came when a later one of the detector's had begun already.
+    late: u32,
     /// When something was last heard of it.
     pub last_seen: Timestamp,
     /// Whether every connection of the latest window was mutually authenticated.
@@ -53,8 +58,8 @@ const fn slot(reporter: Reporter) -> usize {
 }
 
 impl EdgeState {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { tallies: Default::default(), breakers: BTreeMap::new(), last_seen: now, secured: false }
+    pub(super) fn new(server: u32, now: Timestamp) -> Self {
+        Self { tallies: Default::default(), breakers: BTreeMap::new(), server, late: 0, last_seen: now, secured: false }
     }
 
     /// Whether no sidecar ever counted it or guards it.
@@ -63,10 +68,13 @@ impl EdgeState {
         client.is_empty() && server.is_empty() && self.breakers.is_empty()
     }
 
-    pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
-        self.tallies[slot(window.reporter)].count(window);
+    /// Counts a window, for the detector into one of `length` seconds. Answers whether a later one of those had begun already.
+    pub(super) fn count(&mut self, window: &EdgeWindow, length: u32, now: Timestamp) -> bool {
+        let late = self.tallies[slot(window.reporter)].count(window, length);
+        self.late = self.late.wrapping_add(u32::from(late));
         self.secured = window.secured;
         self.last_seen = self.last_seen.max(now);
+        late
     }
 
     pub(super) fn note_breaker(&mut self, mut breaker: BreakerInfo, room: usize, now: Timestamp) -> bool {
@@ -87,12 +95,21 @@ impl EdgeState {
 
     pub(super) fn thin_out(&mut self, now: Timestamp) {
         self.tallies.iter_mut().for_each(|tally| tally.thin_out(now));
+    }
+
+    /// Forgets breakers whose sidecar has gone silent.
+    pub(super) fn tidy_breakers(&mut self, now: Timestamp) {
         self.breakers.retain(|_, (_, heard)| now.since(*heard) <= BREAKER_SILENT);
     }
 
     /// Every breaker on the edge.
     pub fn breakers(&self) -> impl Iterator<Item = &BreakerInfo> {
         self.breakers.values().map(|(breaker, _)| breaker)
+    }
+
+    /// Whether one of its breakers is not closed.
+    pub(crate) fn is_alarmed(&self) -> bool {
+        self.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed)
     }
 
     /// The worst state among its breakers; none when it has none.
@@ -104,7 +121,51 @@ impl EdgeState {
     /// The best reporter that counted a request in `[from, to)`.
     #[must_use]
     pub fn reporter(&self, from: Timestamp, to: Timestamp) -> Option<Reporter> {
-        REPORTERS.into_iter().find(|reporter| self.counts_by(*reporter, from, to).requests > 0)
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
+        REPORTERS.into_iter().find(|reporter| self.tallies[slot(*reporter)].counted(from, to))
+    }
+
+    /// The first second of `[from, to)` in which a request was counted by whomever.
+    pub(crate) fn first_counted(&self, from: Timestamp, to: Timestamp) -> Option<u64> {
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
+        let of = |tally: &Tally| tally.seconds(from, to).find(|pane| pane.requests > 0).map(|pane| pane.start.into());
+        self.tallies.iter().filter_map(of).min()
+    }
+
+    /// A number that changes whenever a window comes late.
+    pub(crate) const fn late(&self) -> u32 {
+        self.late
+    }
+
+    /// What one reporter counted in the detector's window of `length` that starts at `from`.
+    pub(crate) fn window_by(&self, reporter: Reporter, from: Timestamp, length: u32) -> Brief {
+        self.tallies[slot(reporter)].window(narrow(from.as_secs()), length)
+    }
+
+    /// The best reporter's window.
+    pub(crate) fn best_window(&self, from: Timestamp, length: u32) -> Brief {
+        let mut windows = REPORTERS.into_iter().map(|reporter| self.window_by(reporter, from, length));
+        windows.find(|window| window.requests > 0).unwrap_or_default()
+    }
+
+    /// What one reporter counted in `[from, to)`, in whole seconds.
+    pub(crate) fn brief_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> Brief {
+        self.tallies[slot(reporter)].brief(narrow(from.as_secs()), narrow(to.as_secs()))
+    }
+
+    /// What the best reporter counted in `[from, to)`.
+    pub(crate) fn best_brief(&self, from: Timestamp, to: Timestamp) -> Brief {
+        self.brief_by(self.reporter(from, to).unwrap_or(Reporter::Client), from, to)
+    }
+
+    /// The seconds of `[from, to)` in which one reporter counted anything, each by itself; none while `from` is older than 75 s.
+    pub(crate) fn seconds_by(
+        &self,
+        reporter: Reporter,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = &Brief> {
+        self.tallies[slot(reporter)].seconds(narrow(from.as_secs()), narrow(to.as_secs()))
     }
 
     /// What one reporter counted in `[from, to)`, in whole seconds.

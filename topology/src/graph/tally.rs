@@ -1,16 +1,23 @@
 //! What one reporter counted on one edge, as panes of one second, thinned to ten seconds after 75 s.
+//!
+//! The numbers that the detector asks for every second lie side by side ([`Brief`]), apart from what only people and history ask for.
+//! The last few windows of the detector are kept summed, too, so that judging one is a single look.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tripline_model::{EdgeCounts, EdgeWindow, Histogram, Timestamp};
 
+use super::brief::{Brief, narrow};
+
 /// Panes of one second are kept for this long; a graph over a minute is exact to the second.
-const FINE_SECS: u64 = 75;
+const FINE_SECS: u32 = 75;
 /// Length of a pane after that.
-const COARSE_SECS: u64 = 10;
+const COARSE_SECS: u32 = 10;
 /// How far back anything is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
+/// Windows kept summed: the one that goes on and three before it.
+const RECENT: usize = 4;
 
 /// Counts and latencies over some span of time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,80 +39,182 @@ impl Sum {
     }
 }
 
-/// One pane: `[start, start + length)` in whole seconds.
-#[derive(Debug, Clone)]
-struct Pane {
-    start: u64,
-    sum: Sum,
+/// What a pane holds beside its brief.
+#[derive(Debug, Clone, Default)]
+struct Rest {
+    answered_failures: u32,
+    induced: u32,
+    request_bytes: u64,
+    response_bytes: u64,
+    latency: Histogram,
+    self_time: Histogram,
 }
 
 /// The panes of one reporter, ascending and without gaps filled in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
-    panes: VecDeque<Pane>,
+    briefs: VecDeque<Brief>,
+    /// In the same places.
+    rests: VecDeque<Rest>,
+    /// By number of the window modulo [`RECENT`].
+    recent: Option<Box<[Brief; RECENT]>>,
 }
 
 impl Tally {
-    /// Adds a window to the pane of the second it starts in.
-    pub(super) fn count(&mut self, window: &EdgeWindow) {
-        let start = window.start.as_secs();
-        let at = self.panes.partition_point(|pane| pane.start < start);
-        if self.panes.get(at).is_none_or(|pane| pane.start != start) {
-            self.panes.insert(at, Pane { start, sum: Sum::default() });
+    /// Adds a window to the pane of the second it starts in, and to its window of `length` seconds. Answers whether that window is
+    /// not the newest.
+    pub(super) fn count(&mut self, window: &EdgeWindow, length: u32) -> bool {
+        let brief = Brief::of(window);
+        let newest = self.briefs.back().map_or(0, |pane| pane.start);
+        let at = if newest < brief.start {
+            self.briefs.len()
+        } else {
+            self.briefs.partition_point(|pane| pane.start < brief.start)
+        };
+        if self.briefs.get(at).is_none_or(|pane| pane.start != brief.start) {
+            self.briefs.insert(at, Brief { start: brief.start, ..Brief::default() });
+            self.rests.insert(at, Rest::default());
         }
-        if let Some(pane) = self.panes.get_mut(at) {
-            pane.sum.counts.merge(&window.counts);
-            pane.sum.latency.merge(&window.latency);
-            pane.sum.self_time.merge(&window.self_time);
+        if let (Some(pane), Some(rest)) = (self.briefs.get_mut(at), self.rests.get_mut(at)) {
+            pane.add(&brief);
+            rest.add(&Rest {
+                answered_failures: narrow(window.counts.answered_failures),
+                induced: narrow(window.counts.induced),
+                request_bytes: window.counts.request_bytes,
+                response_bytes: window.counts.response_bytes,
+                ..Rest::default()
+            });
+            rest.latency.merge(&window.latency);
+            rest.self_time.merge(&window.self_time);
         }
+        let start = brief.start - brief.start % length;
+        let recent = self.recent.get_or_insert_with(Box::default);
+        let slot = &mut recent[(start / length) as usize % RECENT];
+        if slot.start < start {
+            *slot = Brief { start, ..Brief::default() };
+        }
+        if slot.start == start {
+            slot.add(&brief);
+        }
+        start < newest - newest % length
     }
 
     /// Whether nothing of the last ten minutes is in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.panes.is_empty()
+        self.briefs.is_empty()
+    }
+
+    /// The window of `length` seconds that starts at `start`, a multiple of it.
+    pub(super) fn window(&self, start: u32, length: u32) -> Brief {
+        let Some(recent) = &self.recent else { return Brief::default() };
+        let slot = &recent[(start / length) as usize % RECENT];
+        match slot.start.cmp(&start) {
+            std::cmp::Ordering::Equal => *slot,
+            std::cmp::Ordering::Less => Brief::default(),
+            std::cmp::Ordering::Greater => self.brief(start, start + length),
+        }
+    }
+
+    /// The panes that start in `[from, to)`, in whole seconds.
+    pub(super) fn seconds(&self, from: u32, to: u32) -> impl Iterator<Item = &Brief> {
+        let first = self.first(from);
+        self.briefs.range(first..).take_while(move |pane| pane.start < to)
+    }
+
+    /// Their sum.
+    pub(super) fn brief(&self, from: u32, to: u32) -> Brief {
+        let mut sum = Brief { start: from, ..Brief::default() };
+        self.seconds(from, to).for_each(|pane| sum.add(pane));
+        sum
+    }
+
+    /// Whether a request was counted in `[from, to)`.
+    pub(super) fn counted(&self, from: u32, to: u32) -> bool {
+        self.seconds(from, to).any(|pane| pane.requests > 0)
     }
 
     /// Everything from panes that start in `[from, to)`.
     pub(super) fn sum(&self, from: Timestamp, to: Timestamp) -> Sum {
-        let (from, to) = (from.as_secs(), to.as_secs());
-        let first = self.panes.partition_point(|pane| pane.start < from);
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
         let mut sum = Sum::default();
-        for pane in self.panes.range(first..).take_while(|pane| pane.start < to) {
-            sum.merge(&pane.sum);
+        for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
+            sum.counts.merge(&counts(brief, rest));
+            sum.latency.merge(&rest.latency);
+            sum.self_time.merge(&rest.self_time);
         }
         sum
     }
 
-    /// Like [`Self::sum`], counts only: the detector asks often.
+    /// Like [`Self::sum`], counts only.
     pub(super) fn counts(&self, from: Timestamp, to: Timestamp) -> EdgeCounts {
-        let (from, to) = (from.as_secs(), to.as_secs());
-        let first = self.panes.partition_point(|pane| pane.start < from);
-        let mut counts = EdgeCounts::default();
-        for pane in self.panes.range(first..).take_while(|pane| pane.start < to) {
-            counts.merge(&pane.sum.counts);
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
+        let mut sum = EdgeCounts::default();
+        for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
+            sum.merge(&counts(brief, rest));
         }
-        counts
+        sum
     }
 
     /// Merges old panes and drops what is older than ten minutes.
     pub(super) fn thin_out(&mut self, now: Timestamp) {
-        let oldest = (now - KEPT).as_secs();
-        while self.panes.front().is_some_and(|pane| pane.start < oldest) {
-            self.panes.pop_front();
+        let oldest = narrow((now - KEPT).as_secs());
+        while self.briefs.front().is_some_and(|pane| pane.start < oldest) {
+            self.briefs.pop_front();
+            self.rests.pop_front();
         }
-        let fine_from = now.as_secs().saturating_sub(FINE_SECS);
-        let mut at = 1;
-        while self.panes.get(at).is_some_and(|pane| pane.start < fine_from) {
-            let coarse = |pane: &Pane| pane.start / COARSE_SECS;
-            if self.panes.get(at).map(coarse) == self.panes.get(at - 1).map(coarse) {
-                if let Some(next) = self.panes.remove(at)
-                    && let Some(pane) = self.panes.get_mut(at - 1)
-                {
-                    pane.sum.merge(&next.sum);
-                }
-            } else {
-                at += 1;
+        let fine_from = narrow(now.as_secs()).saturating_sub(FINE_SECS);
+        let mut at = self.briefs.partition_point(|pane| pane.start < fine_from);
+        let coarse = |pane: &Brief| pane.start / COARSE_SECS;
+        while at > 1 {
+            at -= 1;
+            if self.briefs.get(at).map(coarse) != self.briefs.get(at - 1).map(coarse) {
+                continue;
+            }
+            if let (Some(next), Some(rest)) = (self.briefs.remove(at), self.rests.remove(at))
+                && let (Some(pane), Some(known)) = (self.briefs.get_mut(at - 1), self.rests.get_mut(at - 1))
+            {
+                pane.add(&next);
+                known.add(&rest);
             }
         }
+    }
+
+    fn first(&self, from: u32) -> usize {
+        // Mostly the last few are asked for.
+        let near = self.briefs.len().saturating_sub(8);
+        if self.briefs.get(near).is_some_and(|pane| pane.start < from) {
+            let later = self.briefs.range(near..).take_while(|pane| pane.start < from).count();
+            return near + later;
+        }
+        self.briefs.partition_point(|pane| pane.start < from)
+    }
+}
+
+impl Rest {
+    fn add(&mut self, other: &Self) {
+        self.answered_failures = self.answered_failures.saturating_add(other.answered_failures);
+        self.induced = self.induced.saturating_add(other.induced);
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
+        self.latency.merge(&other.latency);
+        self.self_time.merge(&other.self_time);
+    }
+}
+
+fn counts(brief: &Brief, rest: &Rest) -> EdgeCounts {
+    EdgeCounts {
+        requests: brief.requests.into(),
+        failed: brief.failed.into(),
+        cancelled: brief.cancelled.into(),
+        shed: brief.shed.into(),
+        attempts: brief.attempts.into(),
+        retries: brief.retries.into(),
+        answered_failures: rest.answered_failures.into(),
+        transport_failures: brief.transport_failures.into(),
+        induced: rest.induced.into(),
+        origin_failures: brief.origin_failures.into(),
+        propagated_failures: brief.propagated_failures.into(),
+        request_bytes: rest.request_bytes,
+        response_bytes: rest.response_bytes,
     }
 }

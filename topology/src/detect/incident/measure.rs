@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{BreakerState, EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp, TransitionReason};
+use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp, TransitionReason};
 
 use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View};
 use crate::detect::blame::{Flow, Flows};
-use crate::detect::degraded::{EdgeWatch, network_gap};
+use crate::detect::degraded::EdgeWatch;
+use crate::detect::judged::network_gap;
 use crate::detect::{Suspect, SuspectKind, Trip};
-use crate::graph::EdgeState;
+use crate::graph::{Brief, EdgeState};
 
 /// Candidates kept; those beyond have next to no share.
 const MAX_CANDIDATES: usize = 5;
@@ -108,15 +109,15 @@ impl Measured {
             evidence.push(Evidence { kind: EvidenceKind::OwnErrors, text, value: own });
         }
         let unanswered: f64 =
-            self.into(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
+            self.flows.calls_to(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
         if unanswered >= 1.0 {
             let text = format!("{unanswered:.0} requests to {service} failed without its sidecar reporting them");
             evidence.push(Evidence { kind: EvidenceKind::NoAnswer, text, value: unanswered });
         }
         if view.services.is_slow(service)
-            && let Some(slower) = self.flows.self_time.get(service)
+            && let Some(slower) = self.flows.self_time(service)
         {
-            let requests: f64 = self.into(service).map(|(_, flow)| flow.requests).sum();
+            let requests: f64 = self.flows.calls_to(service).map(|(_, flow)| flow.requests).sum();
             let value = slower / requests.max(1.0);
             let text = format!("{service} needs {:.0} ms more of its own time a request than normal", value * 1e3);
             evidence.push(Evidence { kind: EvidenceKind::OwnLatency, text, value });
@@ -127,7 +128,7 @@ impl Measured {
             let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
             evidence.push(Evidence { kind: EvidenceKind::BreakerOpen, text, value: lag });
         }
-        if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edges.get(key))
+        if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edge(key))
             && flow.gap > 0.0
         {
             let value = flow.gap / flow.requests.max(1.0);
@@ -142,16 +143,12 @@ impl Measured {
         evidence
     }
 
-    fn into<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
-        self.flows.edges.iter().filter(move |(key, _)| key.server == *service)
-    }
-
     /// Attempts per request on the worst edge into `service`; 1 without retries.
     pub(super) fn attempts_into(&self, service: &ServiceName) -> f64 {
-        self.counts
-            .iter()
-            .filter(|(key, _)| key.server == *service)
-            .map(|(_, c)| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
+        self.flows
+            .calls_to(service)
+            .filter_map(|(key, _)| self.counts.get(key))
+            .map(|c| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
             .fold(1.0, f64::max)
     }
 
@@ -162,7 +159,7 @@ impl Measured {
         let mut blast = Blast { edges: touched.clone(), ..Blast::default() };
         for service in &self.entry_points {
             let into: Vec<&Counted> =
-                self.counts.iter().filter(|(key, _)| key.server == *service).map(|(_, counted)| counted).collect();
+                self.flows.calls_to(service).filter_map(|(key, _)| self.counts.get(key)).collect();
             let requests: u64 = into.iter().map(|c| c.requests).sum();
             let failed: u64 = into.iter().map(|c| c.failed).sum();
             blast.requests += requests;
@@ -187,10 +184,10 @@ impl Measured {
         let minute = SECOND * 60;
         let span = view.settings.window * 2;
         let (mut before, mut done) = (0.0, 0.0);
-        for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *service) {
-            before += state.counts_by(Reporter::Server, started - minute, started).requests as f64;
-            let counts = state.counts_by(Reporter::Server, now - span, now);
-            done += (counts.requests - counts.origin_failures.min(counts.requests)) as f64;
+        for (_, state) in view.graph.edges_into(service) {
+            before += f64::from(state.brief_by(Reporter::Server, started - minute, started).requests);
+            let counts = state.brief_by(Reporter::Server, now - span, now);
+            done += f64::from(counts.requests.saturating_sub(counts.origin_failures));
         }
         (before > 0.0).then(|| done / span.as_secs_f64() / (before / minute.as_secs_f64()))
     }
@@ -199,21 +196,19 @@ impl Measured {
     /// it keeps it dark.
     pub(super) fn is_well(&self, view: &View<'_>, origin: &Suspect, now: Timestamp) -> bool {
         let recent = Self::recent_failures(view, origin, now);
-        let dark = view.graph.edges().any(|(key, state)| {
-            key.server == origin.service && state.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed)
-        });
+        let dark = view.graph.edges_into(&origin.service).any(|(_, state)| state.is_alarmed());
         recent < view.settings.min_failures && !dark && !view.services.is_slow(&origin.service)
     }
 
     fn recent_failures(view: &View<'_>, origin: &Suspect, now: Timestamp) -> u64 {
         let since = now - view.settings.window * 2;
         view.graph
-            .edges()
-            .filter(|(key, _)| key.server == origin.service)
+            .edges_into(&origin.service)
             .map(|(_, state)| {
-                let server = state.counts_by(Reporter::Server, since, now);
-                let client = state.counts_by(Reporter::Client, since, now);
-                server.origin_failures.max(client.failed.saturating_sub(client.shed).saturating_sub(server.failed))
+                let server = state.brief_by(Reporter::Server, since, now);
+                let client = state.brief_by(Reporter::Client, since, now);
+                let unseen = client.failed.saturating_sub(client.shed).saturating_sub(server.failed);
+                u64::from(server.origin_failures.max(unseen))
             })
             .sum()
     }
@@ -227,64 +222,80 @@ pub(in crate::detect) fn flows(
 ) -> (Flows, BTreeMap<EdgeKey, Counted>) {
     let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
     let to = now + SECOND;
-    let mut flows = Flows::default();
-    let mut counts = BTreeMap::new();
-    let mut lives = Lives::new(view, (since, now));
-    for (key, state) in view.graph.edges() {
-        if !services.contains(&key.client) && !services.contains(&key.server) {
-            continue;
-        }
-        let (flow, counted) = flow(view, (key, state), (since, to));
-        let flow = Flow { lost: lives.lost(key, &flow), ..flow };
-        flows.edges.insert(key.clone(), flow);
-        counts.insert(key.clone(), counted);
+    let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
+    for service in services {
+        near.extend(view.graph.edges_from(service));
+        near.extend(view.graph.edges_into(service));
     }
-    flows.self_time = self_times(view, &services, (since, to));
-    (flows, counts)
+    near.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    near.dedup_by(|a, b| a.0 == b.0);
+    let mut lives = Lives::new(view, (since, now));
+    let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
+    let mut own: BTreeMap<&ServiceName, (f64, f64)> = BTreeMap::new();
+    for (key, state) in near {
+        let served = state.brief_by(Reporter::Server, since, to);
+        let (flow, counted) = flow(view, (key, state), &served, (since, to));
+        let lost = lives.lost(key, &flow);
+        flows.push((key.clone(), Flow { lost, ..flow }));
+        counts.push((key.clone(), counted));
+        if served.self_timed > 0 {
+            let sum = own.entry(&key.server).or_default();
+            (sum.0, sum.1) = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
+        }
+    }
+    // Seconds of self time above normal, where a sidecar knows it.
+    let above = |(service, (count, seconds)): (&ServiceName, (f64, f64))| {
+        let normal = view.services.normal_self_time(service).unwrap_or(seconds / count);
+        (service.clone(), (seconds - normal * count).max(0.0))
+    };
+    let self_time: BTreeMap<ServiceName, f64> = own.into_iter().map(above).collect();
+    (Flows::new(flows, &self_time), counts.into_iter().collect())
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn flow(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), (since, to): (Timestamp, Timestamp)) -> (Flow, Counted) {
+fn flow(
+    view: &View<'_>,
+    (key, state): (&EdgeKey, &EdgeState),
+    served: &Brief,
+    (since, to): (Timestamp, Timestamp),
+) -> (Flow, Counted) {
     let watch = view.watches.get(key);
-    let (_, best) = state.best(since, to);
-    let server = state.sum_by(Reporter::Server, since, to);
-    let mean = best.latency.mean().map(|mean| mean.as_secs_f64());
-    let slower =
-        mean.zip(watch.and_then(EdgeWatch::normal_latency)).map_or(0.0, |(mean, usual)| (mean - usual).max(0.0));
-    let gap = network_gap(&best, &server.latency)
-        .zip(watch.and_then(EdgeWatch::normal_gap))
-        .map_or(0.0, |(gap, usual)| (gap - usual).max(0.0));
-    let c = best.counts;
-    let asked = c.requests - c.cancelled;
+    let best = state.best_brief(since, to);
+    let above =
+        |now: Option<f64>, usual: Option<f64>| now.zip(usual).map_or(0.0, |(now, usual)| (now - usual).max(0.0));
+    let slower = above(best.mean(), watch.and_then(EdgeWatch::normal_latency));
+    let gap = above(network_gap(&best, served), watch.and_then(EdgeWatch::normal_gap));
+    let [asked, all_failed, shed] = [best.asked(), best.failed, best.shed].map(f64::from);
     let share = watch.map_or(0.0, EdgeWatch::normal_failures);
-    let failed = (c.failed as f64 - share * asked as f64).max(0.0);
+    let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
-    let arrived = (asked - c.shed.min(asked)) as f64;
-    let beyond = (c.failed - c.shed) as f64 - share * arrived;
+    let arrived = (asked - shed).max(0.0);
+    let beyond = (all_failed - shed) - share * arrived;
     let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z;
     let eager = insignificant && tripped_by_chance(view, key, since, share);
-    let reached = if c.failed == 0 || eager { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
-    let own = server.counts;
+    let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
+    let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.
-    let unusual = (1.0 - share * own.requests as f64 / own.failed.max(1) as f64).max(0.0);
+    let unusual = (1.0 - share * seen / own_failed.max(1.0)).max(0.0);
+    let timed = f64::from(best.timed);
     let flow = Flow {
-        requests: asked as f64,
+        requests: asked,
         failed,
         reached,
-        seen: (own.requests > 0).then_some(own.requests as f64),
-        origin: own.origin_failures as f64 * unusual,
-        propagated: own.propagated_failures as f64 * unusual,
-        answered: own.failed as f64 * unusual,
-        slower: slower * best.latency.count() as f64,
-        gap: gap * best.latency.count() as f64,
+        seen: (served.requests > 0).then_some(seen),
+        origin: f64::from(served.origin_failures) * unusual,
+        propagated: f64::from(served.propagated_failures) * unusual,
+        answered: own_failed * unusual,
+        slower: slower * timed,
+        gap: gap * timed,
         lost: 0.0,
         eager,
         // An edge that nobody has judged yet gets the benefit of the doubt.
-        was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || c.failed * 2 < asked,
+        was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || all_failed * 2.0 < asked,
     };
-    let counted = Counted { requests: asked, failed: c.failed, attempts: c.attempts, retries: c.retries, slower };
-    (flow, counted)
+    let [requests, failed, attempts, retries] = [best.asked(), best.failed, best.attempts, best.retries].map(u64::from);
+    (flow, Counted { requests, failed, attempts, retries, slower })
 }
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
@@ -311,7 +322,7 @@ fn tripped_by_chance(view: &View<'_>, key: &EdgeKey, since: Timestamp, share: f6
             _ => false,
         }
     };
-    let mut trips = view.trips.iter().filter(|trip| trip.at >= since && trip.key == *key).peekable();
+    let mut trips = view.trips.of(key).iter().filter(|trip| trip.at >= since).peekable();
     trips.peek().is_some() && trips.all(by_chance)
 }
 
@@ -320,7 +331,7 @@ struct Lives<'a> {
     view: &'a View<'a>,
     since: Timestamp,
     until: Timestamp,
-    seconds: BTreeMap<ServiceName, BTreeSet<u64>>,
+    seconds: BTreeMap<ServiceName, BTreeSet<u32>>,
 }
 
 impl<'a> Lives<'a> {
@@ -337,62 +348,27 @@ impl<'a> Lives<'a> {
     fn lost(&mut self, key: &EdgeKey, flow: &Flow) -> f64 {
         let lost = (flow.reached - flow.answered).max(0.0);
         let Some(state) = self.view.graph.edge(key).filter(|_| lost >= 1.0 && flow.seen.is_some()) else { return 0.0 };
-        let served =
-            state.sum_by(Reporter::Server, self.since, self.until).latency.mean().map(|mean| mean.as_secs_f64());
+        let served = state.brief_by(Reporter::Server, self.since, self.until).mean();
         let watch = self.view.watches.get(key);
         let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
         if slow != Some(false) {
             return 0.0;
         }
-        let unanswered = |at: u64| {
-            let from = Timestamp::from_secs(at);
-            state.counts_by(Reporter::Client, from, from + SECOND).transport_failures > 0
-        };
-        let seconds: Vec<u64> = (self.since.as_secs()..self.until.as_secs()).filter(|at| unanswered(*at)).collect();
+        let panes = state.seconds_by(Reporter::Client, self.since, self.until);
+        let seconds: Vec<u32> = panes.filter(|pane| pane.transport_failures > 0).map(|pane| pane.start).collect();
         let alive = self.alive(&key.server);
         let answered = seconds.iter().filter(|at| alive.contains(at)).count();
         if seconds.len() >= Self::ENOUGH && answered * 2 >= seconds.len() { lost } else { 0.0 }
     }
 
-    fn alive(&mut self, server: &ServiceName) -> &BTreeSet<u64> {
-        let (view, span) = (self.view, self.since.as_secs()..self.until.as_secs());
+    fn alive(&mut self, server: &ServiceName) -> &BTreeSet<u32> {
+        let (view, since, until) = (self.view, self.since, self.until);
         self.seconds.entry(server.clone()).or_insert_with(|| {
-            let mut alive = BTreeSet::new();
-            for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *server) {
-                for at in span.clone() {
-                    let from = Timestamp::from_secs(at);
-                    let counts = state.counts_by(Reporter::Server, from, from + SECOND);
-                    if counts.requests > counts.failed {
-                        alive.insert(at);
-                    }
-                }
-            }
-            alive
+            let states = view.graph.edges_into(server);
+            let panes = states.flat_map(|(_, state)| state.seconds_by(Reporter::Server, since, until));
+            panes.filter(|pane| pane.requests > pane.failed).map(|pane| pane.start).collect()
         })
     }
-}
-
-/// Seconds of self time above normal, by service, where a sidecar knows it.
-fn self_times(
-    view: &View<'_>,
-    services: &BTreeSet<&ServiceName>,
-    (since, to): (Timestamp, Timestamp),
-) -> BTreeMap<ServiceName, f64> {
-    let mut sums: BTreeMap<ServiceName, (u64, f64)> = BTreeMap::new();
-    for (key, state) in view.graph.edges().filter(|(key, _)| services.contains(&key.server)) {
-        let own = state.sum_by(Reporter::Server, since, to).self_time;
-        if !own.is_empty() {
-            let entry = sums.entry(key.server.clone()).or_default();
-            entry.0 += own.count();
-            entry.1 += own.sum().as_secs_f64();
-        }
-    }
-    sums.into_iter()
-        .map(|(service, (count, seconds))| {
-            let normal = view.services.normal_self_time(&service).unwrap_or(seconds / count as f64);
-            (service, (seconds - normal * count as f64).max(0.0))
-        })
-        .collect()
 }
 
 /// The degraded entry points; while none is, the degraded services that no other degraded one calls.
@@ -416,10 +392,8 @@ fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet
 /// Where every such breaker of a server opened for no more failures than usual, the edge is named.
 fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], flows: &Flows) -> Vec<Candidate> {
     let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
-    let open = |key: &&EdgeKey| {
-        view.graph.edge(key).and_then(crate::graph::EdgeState::worst_breaker).is_some_and(|s| s != BreakerState::Closed)
-            || trips.iter().any(|trip| trip.key == **key)
-    };
+    let tripped: BTreeSet<&EdgeKey> = trips.iter().map(|trip| &trip.key).collect();
+    let open = |key: &&EdgeKey| view.graph.edge(key).is_some_and(EdgeState::is_alarmed) || tripped.contains(*key);
     let deepest: BTreeSet<&ServiceName> =
         degraded.iter().filter(open).map(|key| &key.server).filter(|server| !clients.contains(server)).collect();
     let share = Ratio::of(1, deepest.len() as u64);
@@ -428,7 +402,7 @@ fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], 
         .take(MAX_CANDIDATES)
         .map(|service| {
             let mut into = degraded.iter().filter(open).filter(|key| key.server == *service);
-            let eager = |key: &EdgeKey| flows.edges.get(key).is_some_and(|flow| flow.eager);
+            let eager = |key: &EdgeKey| flows.edge(key).is_some_and(|flow| flow.eager);
             let edge = into.next().filter(|key| eager(key) && into.all(eager)).cloned();
             let (kind, text) = if edge.is_some() {
                 let text = format!("a breaker to {service} opened although no more failed than usual");

@@ -4,6 +4,8 @@
 //! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, 20 self-sustaining cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
+mod speed;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +45,7 @@ fn main() {
     print_kinds(&outcomes);
     let start = arguments.seeds.start;
     if arguments.speed {
-        speed(settings);
+        speed::print(settings);
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
@@ -284,59 +286,6 @@ fn lasting(seeds: Range<u64>, settings: Settings, misses: bool) {
         let short: Vec<&FaultOutcome> = short.collect();
         share(short.iter().filter(named).count(), short.len())
     });
-}
-
-/// Evaluations of a quiet graph with four calls a service, each edge reported by both ends; one in five judges a window.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn speed(settings: Settings) {
-    use tripline_model::{
-        EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind, Protocol, Reporter, ServiceName, Timestamp,
-    };
-    use tripline_topology::{Limits, ServiceGraph, detect::Detector};
-
-    let second = std::time::Duration::from_secs(1);
-    for services in [100_usize, 1_000, 10_000] {
-        let names: Vec<ServiceName> = (0..services).map(|at| ServiceName::new("shop", &format!("s{at:05}"))).collect();
-        let mut latency = Histogram::default();
-        (0..20).for_each(|at| latency.record(std::time::Duration::from_micros(900 + at * 50)));
-        let (mut graph, mut detector) = (ServiceGraph::new(Limits::default()), Detector::new(settings));
-        let mut took: Vec<f64> = Vec::new();
-        for at in 0..45_u64 {
-            let start = Timestamp::from_secs(1_000_000 + at);
-            for (client, call) in (0..services).flat_map(|client| (1..=4).map(move |call| (client, call))) {
-                let server = (client * 3 + call * 7 + 1) % services;
-                for reporter in [Reporter::Client, Reporter::Server] {
-                    let key = EdgeKey {
-                        client: names[client].clone(),
-                        server: names[server].clone(),
-                        protocol: Protocol::Http,
-                    };
-                    let window = EdgeWindow {
-                        key,
-                        reporter,
-                        client_kind: NodeKind::Service,
-                        server_kind: NodeKind::Service,
-                        start,
-                        length: second,
-                        counts: EdgeCounts { requests: 20, attempts: 20, ..EdgeCounts::default() },
-                        latency: latency.clone(),
-                        self_time: latency.clone(),
-                        secured: false,
-                    };
-                    graph.observe(&window, start + second);
-                }
-            }
-            let began = std::time::Instant::now();
-            detector.evaluate(&graph, start + second);
-            took.push(began.elapsed().as_secs_f64() * 1e6);
-        }
-        let late = took.split_off(15);
-        println!(
-            "{}",
-            json!({"bench": "topology", "figure": "microseconds_per_evaluation", "services": services, "edges": services * 4,
-                   "p50": quantile(&late, 0.5).value.round(), "longest": quantile(&late, 1.0).value.round(), "of": late.len()})
-        );
-    }
 }
 
 fn quiet(hours: Range<u64>, settings: Settings, misses: bool) {
