@@ -61,8 +61,8 @@ pub(crate) fn seen(transitions: &[BreakerTransition]) -> (Policy, Vec<String>) {
     let mut policy = Policy::default();
     let mut told = Vec::new();
     let tripped = |reason| {
-        let trips = transitions.iter().filter(move |t| t.to == BreakerState::Open && t.reason == reason);
-        trips.last().map(|transition| transition.threshold)
+        let mut trips = transitions.iter().filter(move |t| t.to == BreakerState::Open && t.reason == reason);
+        trips.next_back().map(|transition| transition.threshold)
     };
     if let Some(limit) = tripped(TransitionReason::ConsecutiveFailures).filter(|limit| (1.0..1e6).contains(limit)) {
         policy.consecutive_failures = limit as u32;
@@ -84,7 +84,10 @@ pub(crate) fn seen(transitions: &[BreakerTransition]) -> (Policy, Vec<String>) {
     if let Some(shortest) = open.min().filter(|time| *time >= Duration::from_millis(100)) {
         policy.open_first = shortest;
         policy.open_longest = policy.open_longest.max(shortest);
-        told.push(format!("open_first was about {:.1} s: the shortest time that a breaker stayed open", shortest.as_secs_f64()));
+        told.push(format!(
+            "open_first was about {:.1} s: the shortest time that a breaker stayed open",
+            shortest.as_secs_f64()
+        ));
     }
     if told.is_empty() {
         told.push("no breaker of the edge tripped in that time: the default policy stands for the one it had".into());

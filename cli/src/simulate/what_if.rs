@@ -35,7 +35,9 @@ pub(super) async fn run(arguments: &SimulateArguments, range: &[String], api: &A
     let compared = edges.into_iter().map(|edge| compare(arguments, edge, &past)).collect::<anyhow::Result<Vec<_>>>()?;
     let text = match arguments.output {
         Output::Json => format!("{:#}\n", json!({ "edges": compared.iter().map(written).collect::<Vec<_>>() })),
-        Output::Table => compared.iter().map(|one| page(one, style::colours_on_stdout())).collect::<Vec<_>>().join("\n"),
+        Output::Table => {
+            compared.iter().map(|one| page(one, style::colours_on_stdout())).collect::<Vec<_>>().join("\n")
+        }
     };
     Ok(style::answer(&text)?)
 }
@@ -47,7 +49,10 @@ fn compare(
 ) -> anyhow::Result<Compared> {
     let of = |window: &&EdgeWindow| window.key.client == *client && window.key.server == *server;
     let windows: Vec<EdgeWindow> = past.windows.iter().filter(of).cloned().collect();
-    ensure!(!windows.is_empty(), "nothing of {client}>{server} was recorded in that time; `tripline edges` lists the edges");
+    ensure!(
+        !windows.is_empty(),
+        "nothing of {client}>{server} was recorded in that time; `tripline edges` lists the edges"
+    );
     let counted = windows.iter().filter(|window| window.reporter == Reporter::Client).cloned().collect::<Vec<_>>();
     let windows = if counted.is_empty() { windows } else { counted };
     let ours = |transition: &&BreakerTransition| transition.client == *client && transition.server == *server;
