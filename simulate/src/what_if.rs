@@ -4,7 +4,7 @@
 //! Windows tell how many requests there were, how many attempts failed and how long they took, not which and when. So requests are
 //! spread evenly over their window, each attempt fails with the share that failed in it, and takes a time drawn from its histogram.
 //! A failed attempt is repeated as often as failed ones were in that window. What would have become of requests that were really rejected nobody knows:
-//! attempts then fail like those that did reach the server in that window, or if none did, in the last window in which some did.
+//! attempts then fail like those that did reach the server in that window, and where fewer than 20 did, in the windows before it.
 //!
 //! Both replays draw the same numbers for the same request, so what differs between them comes of the rules. The replay under the old rules beside what
 //! was really recorded tells how far to trust the other ([`Answer::recorded`]). What is assumed stands in [`Answer::assumptions`], in words
@@ -198,7 +198,8 @@ fn really(windows: &[&EdgeWindow], transitions: &[&BreakerTransition]) -> Came {
 }
 
 fn assumptions(windows: &[&EdgeWindow], breakers: usize, guessed: bool) -> Vec<String> {
-    let dark = windows.iter().filter(|window| window.counts.attempts == 0 && window.counts.shed > 0).count();
+    let few = |counts: &EdgeCounts| counts.attempts < Weather::ENOUGH && counts.shed > 0;
+    let dark = windows.iter().filter(|window| few(&window.counts)).count();
     let shed: u64 = windows.iter().map(|window| window.counts.shed).sum();
     let mut texts = vec![
         "The server answers as it did: more or fewer requests make it neither worse nor better.".to_owned(),
@@ -215,7 +216,7 @@ fn assumptions(windows: &[&EdgeWindow], breakers: usize, guessed: bool) -> Vec<S
         texts.push(format!(
             "{shed} requests were really rejected; what the server would have said to them is taken from those that did reach it in the same \
              window{}.",
-            if dark > 0 { format!(", and in {dark} windows that had none, from the last that had") } else { String::new() }
+            if dark > 0 { format!(", and in {dark} windows that had fewer than 20, from those before as well") } else { String::new() }
         ));
     }
     texts
@@ -232,13 +233,25 @@ struct Weather {
 }
 
 impl Weather {
-    fn of(counts: &EdgeCounts) -> Option<Self> {
+    /// Attempts whose outcomes say how the server fares: behind an open breaker few get through, and one probe proves little.
+    const ENOUGH: u64 = 20;
+
+    /// Of the window at a place, and of those before it until enough attempts were made; of the first window with any when there were none before.
+    fn at(windows: &[&EdgeWindow], place: usize) -> Self {
+        let (until_now, later) = windows.split_at((place + 1).min(windows.len()));
+        let mut counts = EdgeCounts::default();
+        for window in until_now.iter().rev().chain(later) {
+            counts.merge(&window.counts);
+            if counts.attempts >= Self::ENOUGH {
+                break;
+            }
+        }
         let failed = counts.answered_failures + counts.transport_failures;
-        (counts.attempts > 0).then(|| Self {
-            failing: failed as f64 / counts.attempts as f64,
+        Self {
+            failing: failed as f64 / counts.attempts.max(1) as f64,
             unanswered: counts.transport_failures as f64 / failed.max(1) as f64,
             repeated: (counts.retries as f64 / failed.max(1) as f64).min(1.0),
-        })
+        }
     }
 }
 
@@ -303,10 +316,9 @@ impl<'a> Replay<'a> {
     }
 
     fn run(mut self, seed: u64) -> Came {
-        let mut weather = self.windows.iter().find_map(|window| Weather::of(&window.counts)).unwrap_or_default();
         let mut end = Timestamp::default();
         for (window, recorded) in self.windows.iter().enumerate() {
-            weather = Weather::of(&recorded.counts).unwrap_or(weather);
+            let weather = Weather::at(self.windows, window);
             let gap = recorded.length.as_nanos() as f64 / recorded.counts.requests.max(1) as f64;
             for at in 0..recorded.counts.requests {
                 let now = recorded.start + Duration::from_nanos((gap * (at as f64 + 0.5)) as u64);

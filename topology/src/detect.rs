@@ -19,27 +19,30 @@
 
 mod baseline;
 mod blame;
+mod common;
 mod degraded;
 mod demand;
 mod incident;
 mod judged;
 mod keep;
 mod roots;
+mod self_time;
 mod story;
 mod trips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tripline_model::{BreakerTransition, EdgeKey, Timestamp};
+use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
 use blame::Flows;
-use degraded::{EdgeWatch, ServiceWatches, Sums};
+use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
 use roots::Part;
+use self_time::ServiceWatches;
 use trips::{Trip, Trips};
 
 pub use blame::{Suspect, SuspectKind};
@@ -105,6 +108,8 @@ impl Default for Settings {
 const SILENT_HOPS: usize = 3;
 /// Trips of one moment that are bridged; of more the latest.
 const MAX_BRIDGED: usize = 64;
+/// Calls looked at in search of bridges; beyond them the counts of the next window join what belongs together.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// What an evaluation brought.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -121,15 +126,13 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Detector {
     settings: Settings,
-    watches: BTreeMap<EdgeKey, EdgeWatch>,
+    watches: Watches,
     services: ServiceWatches,
     waiting: Waiting,
     trips: Trips,
     judged_to: Option<Timestamp>,
     /// Edges that are degraded by their counts.
     degraded: BTreeSet<EdgeKey>,
-    /// [`ServiceGraph::late`] when a window was last judged.
-    late: u64,
     /// The graph's generation that the watches follow.
     generation: Option<u64>,
     incidents: Vec<Tracked>,
@@ -142,13 +145,12 @@ impl Detector {
     pub const fn new(settings: Settings) -> Self {
         Self {
             settings,
-            watches: BTreeMap::new(),
+            watches: Watches::new(),
             services: ServiceWatches::new(),
             waiting: Waiting::new(),
             trips: Trips::new(),
             judged_to: None,
             degraded: BTreeSet::new(),
-            late: 0,
             generation: None,
             incidents: Vec::new(),
             opened: 0,
@@ -176,7 +178,7 @@ impl Detector {
         let (degraded, bridges) = self.bridged(graph, degraded, now);
         for component in components(graph, &degraded, &bridges) {
             for part in self.split(graph, component, now) {
-                self.assign(part, now);
+                self.assign(graph, part, now);
             }
         }
         let others = self.others();
@@ -213,64 +215,36 @@ impl Detector {
         if first > due {
             return;
         }
-        self.follow(graph);
-        let mut frozen: BTreeMap<EdgeKey, Timestamp> = BTreeMap::new();
-        for tracked in self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none()) {
-            for key in &tracked.touched {
-                let began = frozen.entry(key.clone()).or_insert(tracked.incident.started);
-                *began = tracked.incident.started.min(*began);
-            }
+        if self.generation != Some(graph.generation()) {
+            self.generation = Some(graph.generation());
+            self.watches.follow(graph, &mut self.waiting);
+            self.services.follow(graph, &mut self.waiting);
         }
+        let (edges, services) = self.frozen(graph);
         let mut end = first;
         while end <= due {
-            self.judge_window(graph, &frozen, end);
+            let common = self.services.judge(&self.settings, graph, end, &services);
+            self.watches.judge(&self.settings, graph, (end - window, &common), &edges);
             self.judged_to = Some(end);
             end = end + window;
         }
-        let bad = self.watches.iter().filter(|(_, watch)| watch.is_degraded());
-        self.degraded = bad.map(|(key, _)| key.clone()).collect();
+        self.degraded = self.watches.degraded();
     }
 
-    /// Judges the window that ends at `end`. Everything is walked side by side in the order of keys, so nothing is looked up.
-    fn judge_window(&mut self, graph: &ServiceGraph, frozen: &BTreeMap<EdgeKey, Timestamp>, end: Timestamp) {
-        let (from, length) = (end - self.settings.window, graph.window_secs());
-        let late = std::mem::replace(&mut self.late, graph.late()) != graph.late();
-        let mut sums = Sums::new(graph, late);
-        let mut frozen = frozen.iter().peekable();
-        for ((key, watch), (_, state)) in self.watches.iter_mut().zip(graph.edges()) {
-            while frozen.next_if(|(other, _)| *other < key).is_some() {}
-            let began = frozen.next_if(|(other, _)| *other == key).map(|(_, began)| *began);
-            watch.judge(&self.settings, state, from, began);
-            sums.add(state, (from, length), began);
-        }
-        self.services.judge(&self.settings, graph, &sums, end);
-    }
-
-    /// Makes the watches those of the graph's edges and services.
-    fn follow(&mut self, graph: &ServiceGraph) {
-        if self.generation == Some(graph.generation()) {
-            return;
-        }
-        self.generation = Some(graph.generation());
-        let mut known = self.watches.keys().peekable();
-        let (mut new, mut gone) = (Vec::new(), Vec::new());
-        for (key, _) in graph.edges() {
-            while let Some(other) = known.next_if(|other| *other < key) {
-                gone.push(other.clone());
-            }
-            if known.next_if(|other| *other == key).is_none() {
-                new.push(key.clone());
+    /// Since when an incident that goes on touches an edge, by its place, and a service.
+    fn frozen(&self, graph: &ServiceGraph) -> (Vec<Option<Timestamp>>, BTreeMap<ServiceName, Timestamp>) {
+        let (mut edges, mut services) = (Vec::new(), BTreeMap::new());
+        for tracked in self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none()) {
+            let began = tracked.incident.started;
+            edges.resize(graph.places(), None);
+            for (key, state) in tracked.touched.iter().filter_map(|key| Some((key, graph.edge(key)?))) {
+                let slot: &mut Option<Timestamp> = &mut edges[state.place as usize];
+                *slot = Some(slot.map_or(began, |known| known.min(began)));
+                let known = services.entry(key.server.clone()).or_insert(began);
+                *known = began.min(*known);
             }
         }
-        gone.extend(known.cloned());
-        for key in gone {
-            self.watches.remove(&key);
-        }
-        for key in new {
-            let watch = self.waiting.watch(&key);
-            self.watches.insert(key, watch);
-        }
-        self.services.follow(graph, &mut self.waiting);
+        (edges, services)
     }
 
     /// Every edge that is degraded now.
@@ -295,18 +269,24 @@ impl Detector {
         let recent = self.trips.iter().rev().take_while(|trip| trip.at >= since).take(MAX_BRIDGED);
         let tripped: BTreeSet<&EdgeKey> = recent.map(|trip| &trip.key).collect();
         let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
-        let mut bridged = degraded;
         let mut bridges = BTreeSet::new();
-        if tripped.len() < 2 {
-            return (bridged, bridges);
+        let apart = |degraded: &BTreeSet<EdgeKey>| {
+            let whole = components(graph, degraded, &BTreeSet::new());
+            whole.iter().filter(|part| tripped.iter().any(|key| part.contains(*key))).count() > 1
+        };
+        if tripped.len() < 2 || !apart(&degraded) {
+            return (degraded, bridges);
         }
+        let mut bridged = degraded;
+        let mut looked_at = 0;
         for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
             // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.
             let mut ways: VecDeque<Vec<&EdgeKey>> = VecDeque::from([Vec::new()]);
             let mut seen = BTreeSet::from([start]);
-            while let Some(way) = ways.pop_front() {
+            while let Some(way) = ways.pop_front().filter(|_| looked_at < MAX_LOOKED_AT) {
                 let here = way.last().map_or(start, |key| &key.server);
                 for (key, _) in graph.edges_from(here) {
+                    looked_at += 1;
                     let mut further = way.clone();
                     further.push(key);
                     if clients.contains(&key.server) {
@@ -353,7 +333,7 @@ impl Detector {
     }
 
     /// Gives a part to the incident it belongs to, opening one or merging two where needed.
-    fn assign(&mut self, part: Part, now: Timestamp) {
+    fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
         let reopen = self.settings.reopen_within;
         let mut matching: Vec<usize> = (0..self.incidents.len())
             .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
@@ -369,7 +349,16 @@ impl Detector {
                 tracked.absorb(absorbed);
             }
         }
-        if let Some(tracked) = self.incidents.get_mut(first) {
+        let view = View {
+            settings: &self.settings,
+            graph,
+            watches: &self.watches,
+            services: &self.services,
+            trips: &self.trips,
+        };
+        let part =
+            self.incidents.get(first).map_or_else(Part::default, |tracked| incident::explained(&view, tracked, part));
+        if let Some(tracked) = self.incidents.get_mut(first).filter(|_| !part.edges.is_empty()) {
             tracked.set_degraded(part, now);
         }
     }
@@ -406,5 +395,7 @@ fn components(
     groups.into_values().collect()
 }
 
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod tests;

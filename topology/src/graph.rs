@@ -8,11 +8,14 @@
 
 mod brief;
 mod edge;
+mod recent;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use brief::narrow;
+use recent::Recent;
 use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
 pub(crate) use brief::Brief;
@@ -76,8 +79,31 @@ pub struct NodeState {
     pub last_seen: Timestamp,
     /// Whether a sidecar of it has reported.
     pub has_sidecar: bool,
-    /// A small number that no other node has now.
-    pub(crate) number: u32,
+    /// Start, requests and microseconds of self time of the detector's last windows, by number modulo four.
+    self_times: [(u32, u32, u64); 4],
+}
+
+impl NodeState {
+    /// Requests and microseconds of self time in the detector's window that starts at `start`.
+    pub(crate) fn self_time(&self, start: Timestamp, length: u32) -> (u32, u64) {
+        let start = narrow(start.as_secs());
+        let (known, count, micros) = self.self_times[(start / length) as usize % 4];
+        if known == start { (count, micros) } else { (0, 0) }
+    }
+
+    fn count_self_time(&mut self, window: &EdgeWindow, length: u32) {
+        let start = narrow(window.start.as_secs());
+        let start = start - start % length;
+        let slot = &mut self.self_times[(start / length) as usize % 4];
+        if slot.0 < start {
+            *slot = (start, 0, 0);
+        }
+        if slot.0 == start {
+            let micros = u64::try_from(window.self_time.sum().as_micros()).unwrap_or(u64::MAX);
+            slot.1 = slot.1.saturating_add(narrow(window.self_time.count()));
+            slot.2 = slot.2.saturating_add(micros);
+        }
+    }
 }
 
 /// The live graph. One task owns it; everything that needs the time is given it.
@@ -91,10 +117,11 @@ pub struct ServiceGraph {
     /// Edges with a breaker, and those of them of which one is not closed.
     guarded: BTreeSet<EdgeKey>,
     alarmed: BTreeSet<EdgeKey>,
-    /// Numbers of nodes that are gone, to be given again.
+    /// The detector's windows, by place of the edge; places that are free; and which edge is where.
+    recent: Recent,
     free: Vec<u32>,
+    places: Vec<Option<EdgeKey>>,
     generation: u64,
-    late: u64,
     began: Option<Timestamp>,
     drained_to: Option<Timestamp>,
 }
@@ -102,7 +129,7 @@ pub struct ServiceGraph {
 impl ServiceGraph {
     /// An empty graph.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
             limits,
             nodes: BTreeMap::new(),
@@ -110,9 +137,10 @@ impl ServiceGraph {
             callers: BTreeSet::new(),
             guarded: BTreeSet::new(),
             alarmed: BTreeSet::new(),
+            recent: Recent::default(),
             free: Vec::new(),
+            places: Vec::new(),
             generation: 0,
-            late: 0,
             began: None,
             drained_to: None,
         }
@@ -191,14 +219,29 @@ impl ServiceGraph {
         self.alarmed.iter()
     }
 
-    /// A number that changes whenever a window comes late.
-    pub(crate) const fn late(&self) -> u64 {
-        self.late
+    /// A number that changes whenever a window comes late on the edge at a place.
+    pub(crate) fn late_at(&self, place: usize) -> u32 {
+        self.recent.late(place)
     }
 
-    /// One more than the largest number of a node.
-    pub(crate) fn node_numbers(&self) -> usize {
-        self.nodes.len() + self.free.len()
+    /// Which edge is at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<(&EdgeKey, &EdgeState)> {
+        self.edges.get_key_value(self.places.get(place)?.as_ref()?)
+    }
+
+    /// One more than the largest place.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What one reporter counted in the detector's window that starts at `from`, on the edge at `place`.
+    pub(crate) fn window(&self, place: usize, reporter: Reporter, from: Timestamp) -> Brief {
+        let (start, length) = (narrow(from.as_secs()), self.window_secs());
+        let older = || {
+            let (_, state) = self.at(place)?;
+            Some(state.brief_by(reporter, from, from + self.limits.window))
+        };
+        self.recent.window(place, reporter, (start, length)).or_else(older).unwrap_or_default()
     }
 
     /// Length of the windows that are kept summed, in whole seconds, at least one.
@@ -222,12 +265,14 @@ impl ServiceGraph {
         let folded = key != window.key;
         let length = self.window_secs();
         if let Some(edge) = self.edges.get_mut(&key) {
-            self.late += u64::from(edge.count(window, length, now));
+            edge.count(window, now);
+            self.recent.count(edge.place as usize, window, length);
         }
         if window.reporter == Reporter::Server
             && let Some(node) = self.nodes.get_mut(&key.server)
         {
             node.has_sidecar = true;
+            node.count_self_time(window, length);
         }
         if folded { Observed::Folded } else { Observed::Counted }
     }
@@ -269,11 +314,14 @@ impl ServiceGraph {
         if !self.edges.get(key).is_some_and(EdgeState::is_only_from_spans) {
             return false;
         }
-        self.edges.remove(key);
+        if let Some(edge) = self.edges.remove(key) {
+            self.free.push(edge.place);
+            self.places[edge.place as usize] = None;
+        }
         self.callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
         let is_guess = self.nodes.get(&key.server).is_some_and(|node| !node.has_sidecar);
         if is_guess && self.edges_from(&key.server).chain(self.edges_into(&key.server)).next().is_none() {
-            self.free.extend(self.nodes.remove(&key.server).map(|node| node.number));
+            self.nodes.remove(&key.server);
         }
         self.generation += 1;
         true
@@ -283,12 +331,14 @@ impl ServiceGraph {
     pub fn tidy(&mut self, now: Timestamp) {
         let silent = self.limits.forget_after;
         let before = (self.nodes.len(), self.edges.len());
-        let Self { edges, callers, guarded, alarmed, nodes, free, .. } = self;
+        let Self { edges, callers, guarded, alarmed, nodes, free, places, .. } = self;
         edges.retain(|key, edge| {
             let heard = now.since(edge.last_seen) <= silent;
             if !heard {
                 callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
                 (guarded.remove(key), alarmed.remove(key));
+                free.push(edge.place);
+                places[edge.place as usize] = None;
             }
             heard
         });
@@ -300,13 +350,7 @@ impl ServiceGraph {
             }
             edge.breakers().next().is_some()
         });
-        nodes.retain(|name, node| {
-            let heard = now.since(node.last_seen) <= silent || is_an_end(edges, callers, name);
-            if !heard {
-                free.push(node.number);
-            }
-            heard
-        });
+        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(edges, callers, name));
         if before != (self.nodes.len(), self.edges.len()) {
             self.generation += 1;
         }
@@ -360,10 +404,9 @@ impl ServiceGraph {
         } else {
             (ServiceName::overflow(), NodeKind::External)
         };
-        let unused = self.nodes.len() as u32;
         if let std::collections::btree_map::Entry::Vacant(entry) = self.nodes.entry(name.clone()) {
-            let number = self.free.pop().unwrap_or(unused);
-            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false, number });
+            let self_times = [(0, 0, 0); 4];
+            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false, self_times });
             self.generation += 1;
         }
         name
@@ -380,10 +423,13 @@ impl ServiceGraph {
             EdgeKey { client: overflow.clone(), server: overflow, protocol: key.protocol }
         };
         if !self.edges.contains_key(&key) {
-            let server = self.nodes.get(&key.server).map_or(0, |node| node.number);
-            self.callers.insert((key.server.clone(), key.client.clone(), key.protocol));
-            self.edges.insert(key.clone(), EdgeState::new(server, now));
             self.generation += 1;
+            let place = self.free.pop().unwrap_or(self.places.len() as u32);
+            self.places.resize_with(self.places.len().max(place as usize + 1), || None);
+            self.places[place as usize] = Some(key.clone());
+            self.recent.clear(place as usize);
+            self.callers.insert((key.server.clone(), key.client.clone(), key.protocol));
+            self.edges.insert(key.clone(), EdgeState::new((place, self.generation), now));
         }
         key
     }

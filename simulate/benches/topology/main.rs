@@ -260,6 +260,9 @@ fn tell_misses(outcomes: &[Outcome]) {
                     format!("named {} (rank {:?}, level {:?})", seen.named, seen.ranks, seen.level)
                 }
                 Some(seen) if seen.lag > 20.0 => format!("late by {:.1} s", seen.lag),
+                Some(seen) if seen.ranks[0] != Some(0) => {
+                    format!("named {} at the opening (rank {:?})", seen.first_named, seen.ranks[0])
+                }
                 Some(_) => continue,
             };
             eprintln!("seed {} {} {:?} of {}: {text}", outcome.seed, outcome.shape, fault.kind, fault.service);

@@ -158,10 +158,10 @@ impl FaultKind {
             Self::Errors | Self::BadReplica | Self::EdgeLoss | Self::CapacityLoss | Self::Misconfigured => {
                 (true, false, false)
             }
-            Self::Latency | Self::EdgeDelay | Self::WrongTimeout | Self::Contention | Self::SlowLeak => {
+            Self::Latency | Self::EdgeDelay | Self::WrongTimeout | Self::Contention | Self::SlowLeak | Self::Pause => {
                 (false, true, false)
             }
-            Self::DemandSurge | Self::ExtraCalls | Self::RetriesWithoutBudget | Self::LowThreshold => {
+            Self::DemandSurge | Self::ExtraCalls | Self::RetriesWithoutBudget | Self::LowThreshold | Self::Sluggish => {
                 (false, false, true)
             }
             Self::BadDeploy => (true, true, false),

@@ -7,13 +7,13 @@
 //! Late data: see [`super::judged`]. A window is learned from 15 s after its end, unless it was bad, or an incident that had begun
 //! by its end touches the edge.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::BTreeSet;
 
-use tripline_model::{EdgeKey, Reporter, ServiceName, Timestamp};
+use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
 use super::Settings;
 use super::baseline::{FailureShare, Level};
+use super::common::Common;
 use super::judged::{FAILING, FAR, Judged, LATE, Limits, Run, SLOW};
 use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
 use crate::ServiceGraph;
@@ -41,6 +41,8 @@ impl Verdicts {
 /// One edge's past and its latest windows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EdgeWatch {
+    /// [`EdgeState::born`] of its edge; zero for none.
+    born: u64,
     failures: FailureShare,
     latency: Level,
     /// The server's own mean latency, and what the client waited beyond it.
@@ -51,7 +53,7 @@ pub(super) struct EdgeWatch {
     /// What those before them say, and what all of them do.
     settled: Run,
     run: Run,
-    /// [`EdgeState::late`] when it was last judged.
+    /// [`ServiceGraph::late_at`] when it was last judged.
     late: u32,
     /// In which of its windows it takes a sample once it is old.
     phase: u8,
@@ -139,7 +141,13 @@ impl EdgeWatch {
 
     /// Judges the window that starts at `from`, and those before it again that may have changed. Learns from the oldest unless it was bad, or an
     /// incident that began at `frozen` had begun by its end.
-    pub(super) fn judge(&mut self, settings: &Settings, state: &EdgeState, from: Timestamp, frozen: Option<Timestamp>) {
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        at: (&ServiceGraph, usize),
+        (from, common): (Timestamp, &[Common; LATE]),
+        frozen: Option<Timestamp>,
+    ) {
         if let Some(oldest) = self.open[0] {
             self.settled.push(&oldest);
             if !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings)) {
@@ -147,14 +155,27 @@ impl EdgeWatch {
             }
         }
         self.open.rotate_left(1);
-        if self.late != state.late() {
-            self.late = state.late();
-            let open = self.open.iter_mut().take(LATE - 1).flatten();
-            open.for_each(|window| *window = window.again(settings, state));
+        let late = at.0.late_at(at.1);
+        let changed = std::mem::replace(&mut self.late, late) != late;
+        for (window, common) in self.open.iter_mut().zip(common).take(LATE - 1) {
+            if let Some(window) = window.as_mut().filter(|window| changed || window.common != *common) {
+                *window = window.again(settings, at, *common);
+            }
         }
-        self.open[LATE - 1] = Some(Judged::of(settings, state, from, self.limits(settings)));
+        let limits = (self.limits(settings), common[LATE - 1]);
+        self.open[LATE - 1] = Some(Judged::of(settings, at, from, limits));
         self.run = self.settled;
         self.open.iter().flatten().for_each(|window| self.run.push(window));
+    }
+
+    /// Seconds that the requests of the last windows took longer than normal, all together.
+    pub(super) fn added(&self) -> f64 {
+        let Some(normal) = self.normal_latency() else { return 0.0 };
+        let added = |window: &Judged| {
+            let [latency, ..] = window.times();
+            latency.map_or(0.0, |latency| (latency - normal).max(0.0) * f64::from(window.asked))
+        };
+        self.open.iter().flatten().map(added).sum()
     }
 
     fn limits(&self, settings: &Settings) -> Limits {
@@ -179,8 +200,66 @@ impl EdgeWatch {
     }
 }
 
+/// The watches of all edges, by the place of the edge in the graph: what is judged together lies together.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    watches: Vec<EdgeWatch>,
+    keys: Vec<Option<EdgeKey>>,
+}
+
+impl Watches {
+    pub(super) const fn new() -> Self {
+        Self { watches: Vec::new(), keys: Vec::new() }
+    }
+
+    /// That of an edge of the graph.
+    pub(super) fn at(&self, state: &EdgeState) -> Option<&EdgeWatch> {
+        self.watches.get(state.place as usize).filter(|watch| watch.born == state.born)
+    }
+
+    /// Every edge that is watched with its watch, by place.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeWatch)> {
+        self.keys.iter().zip(&self.watches).filter_map(|(key, watch)| key.as_ref().map(|key| (key, watch)))
+    }
+
+    /// Judges the window that starts at `from` on every edge. `frozen` says by place since when an incident touches an edge.
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        graph: &ServiceGraph,
+        (from, common): (Timestamp, &[Common; LATE]),
+        frozen: &[Option<Timestamp>],
+    ) {
+        for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
+            let frozen = frozen.get(place).copied().flatten();
+            watch.judge(settings, (graph, place), (from, common), frozen);
+        }
+    }
+
+    /// Every edge that is degraded by its counts.
+    pub(super) fn degraded(&self) -> BTreeSet<EdgeKey> {
+        self.iter().filter(|(_, watch)| watch.is_degraded()).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Makes the watches those of the graph's edges.
+    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
+        self.watches.resize_with(graph.places(), EdgeWatch::default);
+        self.keys.resize(graph.places(), None);
+        for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {
+            match graph.at(place) {
+                Some((key, state)) if state.born != watch.born => {
+                    *watch = EdgeWatch { born: state.born, ..waiting.watch(key) };
+                    *known = Some(key.clone());
+                }
+                Some(_) => {}
+                None => (*watch, *known) = (EdgeWatch::default(), None),
+            }
+        }
+    }
+}
+
 /// A number that scatters names (FNV-1a).
-fn phase(name: &ServiceName) -> u8 {
+pub(super) fn phase(name: &ServiceName) -> u8 {
     let bytes = name.namespace().bytes().chain(name.name().bytes());
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash >> 24) as u8
@@ -197,154 +276,13 @@ pub(crate) fn allowed(settings: &Settings, (median, mad): (f64, f64)) -> f64 {
 }
 
 /// Above so many seconds a mean is slow; none without a baseline.
-fn limit(settings: &Settings, level: &Level) -> Option<f64> {
+pub(super) fn limit(settings: &Settings, level: &Level) -> Option<f64> {
     let (median, mad) = level.median_and_mad()?;
     Some(median + allowed(settings, (median, mad)).max(settings.slower_floor))
 }
 
 fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
     limit(settings, level).is_some_and(|limit| seconds > limit)
-}
-
-/// One window of a service's self time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct SelfTime {
-    end: Timestamp,
-    /// Above so many mean seconds it is slow.
-    limit: f64,
-    count: u64,
-    micros: u64,
-}
-
-impl SelfTime {
-    fn mean(&self, settings: &Settings) -> Option<f64> {
-        (self.count >= settings.min_requests.max(1)).then(|| self.micros as f64 / self.count as f64 * 1e-6)
-    }
-
-    fn is_slow(&self, settings: &Settings) -> bool {
-        self.mean(settings).is_some_and(|mean| mean > self.limit)
-    }
-}
-
-/// One service's self time, past and present.
-#[derive(Debug, Clone, Default)]
-struct ServiceWatch {
-    level: Level,
-    open: [Option<SelfTime>; LATE],
-    settled: Verdicts,
-    verdicts: Verdicts,
-    phase: u8,
-}
-
-impl ServiceWatch {
-    fn judge(&mut self, settings: &Settings, sums: &Sums, (at, end): (usize, Timestamp), late: bool) {
-        if let Some(oldest) = self.open[0] {
-            let slow = oldest.is_slow(settings);
-            self.settled.push(slow);
-            let frozen = sums.frozen.get(at).copied().flatten().is_some_and(|began| began <= oldest.end);
-            if let Some(mean) = oldest.mean(settings).filter(|_| !slow && !frozen) {
-                self.level.learn(mean, self.phase);
-            }
-        }
-        self.open.rotate_left(1);
-        let limit = limit(settings, &self.level).unwrap_or(f64::INFINITY);
-        self.open[LATE - 1] = Some(SelfTime { end, limit, count: 0, micros: 0 });
-        let first = if late { 0 } else { LATE - 1 };
-        for (window, sums) in self.open.iter_mut().zip(&sums.windows).skip(first) {
-            if let (Some(window), Some((count, micros))) = (window, sums.get(at)) {
-                (window.count, window.micros) = (*count, *micros);
-            }
-        }
-        self.verdicts = self.settled;
-        for window in self.open.iter().flatten() {
-            self.verdicts.push(window.is_slow(settings));
-        }
-    }
-}
-
-/// What all edges into each node say, by the node's number.
-pub(super) struct Sums {
-    /// Requests and microseconds of self time, of the windows that may still change, oldest first.
-    windows: [Vec<(u64, u64)>; LATE],
-    /// The begin of the first incident that touches an edge into it.
-    frozen: Vec<Option<Timestamp>>,
-    late: bool,
-}
-
-impl Sums {
-    /// Of the windows up to the one that starts at `from`; `late` when those before the last may have changed.
-    pub(super) fn new(graph: &ServiceGraph, late: bool) -> Self {
-        let numbers = graph.node_numbers();
-        Self { windows: std::array::from_fn(|_| vec![(0, 0); numbers]), frozen: vec![None; numbers], late }
-    }
-
-    /// Adds what an edge says.
-    pub(super) fn add(&mut self, state: &EdgeState, (from, length): (Timestamp, u32), frozen: Option<Timestamp>) {
-        let at = state.server as usize;
-        let first = if self.late { 0 } else { LATE - 1 };
-        for (back, sums) in (0..LATE as u64).rev().zip(&mut self.windows).skip(first) {
-            let start = from - std::time::Duration::from_secs(back * u64::from(length));
-            let window = state.window_by(Reporter::Server, start, length);
-            if let Some(sum) = sums.get_mut(at) {
-                sum.0 += u64::from(window.self_timed);
-                sum.1 += window.self_micros;
-            }
-        }
-        if let (Some(began), Some(slot)) = (frozen, self.frozen.get_mut(at)) {
-            *slot = Some(slot.map_or(began, |known| known.min(began)));
-        }
-    }
-}
-
-/// Self time of every service that a sidecar of its own reports.
-#[derive(Debug, Default)]
-pub(super) struct ServiceWatches {
-    levels: BTreeMap<ServiceName, ServiceWatch>,
-}
-
-impl ServiceWatches {
-    pub(super) const fn new() -> Self {
-        Self { levels: BTreeMap::new() }
-    }
-
-    /// Its normal mean self time in seconds.
-    pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
-        self.levels.get(service).and_then(|watch| watch.level.median_and_mad()).map(|(median, _)| median)
-    }
-
-    /// Whether its self time is above its baseline in two of the last three windows.
-    pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
-        self.levels.get(service).is_some_and(|watch| watch.verdicts.hold())
-    }
-
-    /// Judges the window that ends at `end` of every service.
-    pub(super) fn judge(&mut self, settings: &Settings, graph: &ServiceGraph, sums: &Sums, end: Timestamp) {
-        // Both are in the order of names and have the same names.
-        for ((_, watch), (_, node)) in self.levels.iter_mut().zip(graph.nodes()) {
-            watch.judge(settings, sums, (node.number as usize, end), sums.late);
-        }
-    }
-
-    /// The baselines.
-    pub(super) fn levels(&self) -> impl Iterator<Item = (&ServiceName, &Level)> {
-        self.levels.iter().map(|(service, watch)| (service, &watch.level))
-    }
-
-    /// Whether it has been judged before.
-    pub(super) fn knows(&self, service: &ServiceName) -> bool {
-        self.levels.contains_key(service)
-    }
-
-    /// Makes the services those of the graph.
-    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
-        self.levels.retain(|service, _| graph.node(service).is_some());
-        for (service, _) in graph.nodes() {
-            if let Entry::Vacant(entry) = self.levels.entry(service.clone()) {
-                let level = waiting.self_time(service);
-                entry.insert(ServiceWatch { level, phase: phase(service), ..ServiceWatch::default() });
-            }
-        }
-    }
 }
 
 #[cfg(test)]

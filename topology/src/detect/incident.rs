@@ -10,20 +10,24 @@
 //!
 //! Told are, and nothing else: the opening, a level that rose and held, another first candidate that leads and held, the end.
 
+mod explain;
 mod measure;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
-use super::degraded::{EdgeWatch, ServiceWatches};
+use super::degraded::{EdgeWatch, Watches};
 use super::demand::{self, Demand};
 use super::roots::{Part, Reach as Reached};
+use super::self_time::ServiceWatches;
 use super::story::{self, Hop, Reach};
 use super::{Settings, Suspect, SuspectKind, Trip, Trips};
 use crate::ServiceGraph;
 use measure::Measured;
 
+pub(super) use explain::explained;
 pub(super) use measure::flows;
 
 /// How far a fault has gone.
@@ -211,9 +215,16 @@ impl Incident {
 pub(super) struct View<'a> {
     pub(super) settings: &'a Settings,
     pub(super) graph: &'a ServiceGraph,
-    pub(super) watches: &'a BTreeMap<EdgeKey, EdgeWatch>,
+    pub(super) watches: &'a Watches,
     pub(super) services: &'a ServiceWatches,
     pub(super) trips: &'a Trips,
+}
+
+impl<'a> View<'a> {
+    /// The watch of an edge.
+    pub(super) fn watch(&self, key: &EdgeKey) -> Option<&'a EdgeWatch> {
+        self.watches.at(self.graph.edge(key)?)
+    }
 }
 
 /// What belongs to the other incidents that go on.
@@ -400,10 +411,15 @@ impl Tracked {
 
     fn note_onsets(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         for key in &self.degraded {
-            let watch = view.watches.get(key);
+            let watch = view.watch(key);
             let slow = watch.is_some_and(EdgeWatch::is_only_slow);
             if let Some(known) = self.onsets.get_mut(key) {
                 known.1 &= slow;
+                // What came late may show that it began earlier.
+                if let Some(onset) = watch.and_then(EdgeWatch::onset).filter(|_| !others.edges.contains(key)) {
+                    known.0 = known.0.min(onset);
+                    self.incident.started = self.incident.started.min(onset);
+                }
                 continue;
             }
             let window = view.settings.window * 3;
@@ -440,7 +456,7 @@ impl Tracked {
         incident.demand = self.demand.as_ref().map_or(1.0, |demand| demand.growth);
         let turned = self.alerts_before.iter().map(|(key, before)| {
             // A breaker alone is an alert, too, but is counted below.
-            view.watches.get(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
+            view.watch(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
         });
         let openings = view.trips.openings(since).filter(|key| self.touched.contains(*key)).count();
         incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + openings as u64);

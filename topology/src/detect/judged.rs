@@ -7,6 +7,8 @@
 use tripline_model::{Reporter, Timestamp};
 
 use super::Settings;
+use super::common::Common;
+use crate::ServiceGraph;
 use crate::graph::{Brief, EdgeState};
 
 /// Windows that may still change.
@@ -35,6 +37,8 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Judged {
     limits: Limits,
+    /// What all of the mesh was slower by in it.
+    pub(super) common: Common,
     /// Start, in seconds since the epoch.
     start: u32,
     /// The second of its first failure, or its start.
@@ -51,15 +55,22 @@ pub(super) struct Judged {
 /// Share of attempts that are retries above which the gap says nothing: the client's back-off is in it.
 const GAP_RETRIES: u32 = 10;
 const UNKNOWN: f32 = -1.0;
+const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
 
 impl Judged {
-    /// Judges the window of `settings` that starts at `from`.
-    pub(super) fn of(settings: &Settings, state: &EdgeState, from: Timestamp, limits: Limits) -> Self {
-        let length = u32::try_from(settings.window.as_secs()).unwrap_or(u32::MAX);
+    /// Judges the window that starts at `from`, of the edge at a place of the graph.
+    pub(super) fn of(
+        settings: &Settings,
+        (graph, place): (&ServiceGraph, usize),
+        from: Timestamp,
+        (limits, common): (Limits, Common),
+    ) -> Self {
         let start = u32::try_from(from.as_secs()).unwrap_or(u32::MAX);
-        let client = state.best_window(from, length);
+        let mut windows = REPORTERS.into_iter().map(|reporter| graph.window(place, reporter, from));
+        let client = windows.find(|window| window.requests > 0).unwrap_or_default();
         let nothing = Self {
             limits,
+            common,
             start,
             onset: start,
             asked: 0,
@@ -73,7 +84,7 @@ impl Judged {
         if asked == 0 {
             return nothing;
         }
-        let served = state.window_by(Reporter::Server, from, length);
+        let served = graph.window(place, Reporter::Server, from);
         let narrow = |seconds: Option<f64>| seconds.map_or(UNKNOWN, |seconds| seconds as f32);
         let judged = Self {
             asked,
@@ -84,13 +95,15 @@ impl Judged {
             ..nothing
         };
         let guilt = judged.guilt(settings, &client);
-        let onset = if guilt & DEGRADED == 0 { start } else { first_failure(state, start, length) };
+        let length = u32::try_from(settings.window.as_secs()).unwrap_or(u32::MAX);
+        let state = Some(graph).filter(|_| guilt & DEGRADED != 0).and_then(|graph| graph.at(place));
+        let onset = state.map_or(start, |(_, state)| first_failure(state, start, length));
         Self { guilt, onset, ..judged }
     }
 
     /// The same window with what has come since.
-    pub(super) fn again(self, settings: &Settings, state: &EdgeState) -> Self {
-        Self::of(settings, state, Timestamp::from_secs(self.start.into()), self.limits)
+    pub(super) fn again(self, settings: &Settings, at: (&ServiceGraph, usize), common: Common) -> Self {
+        Self::of(settings, at, Timestamp::from_secs(self.start.into()), (self.limits, common))
     }
 
     /// Whether the edge is degraded in it.
@@ -122,9 +135,9 @@ impl Judged {
         let retrying = first > 0 && f64::from(client.attempts) > settings.attempts * f64::from(first);
         let verdicts = [
             (FAILING, super::is_failing(settings, asked, failed, self.limits.share.into())),
-            (SLOW, self.latency > self.limits.slow),
+            (SLOW, self.common.exceeds(self.latency, self.limits.slow)),
             (RETRYING, retrying),
-            (FAR, self.gap > self.limits.far),
+            (FAR, self.common.exceeds(self.gap, self.limits.far)),
         ];
         verdicts.into_iter().filter(|(_, guilty)| *guilty).fold(0, |guilt, (bit, _)| guilt | bit)
     }

@@ -9,7 +9,7 @@
 //! come is dropped after [`KEPT`]; what is older than that when it is restored is refused, because a baseline of yesterday is
 //! none. Values that cannot be (not finite, negative, failures above requests) are refused one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
@@ -138,7 +138,7 @@ impl BaselineState {
 }
 
 impl Detector {
-    /// Every baseline that knows something, edges by key first, then services by name; also those that still wait for their edge.
+    /// Every baseline that knows something, of edges first, then of services; also those that still wait for their edge.
     pub fn baselines(&self) -> impl Iterator<Item = BaselineState> + '_ {
         let edges = self.watches.iter().map(|(key, watch)| watch.baseline(key));
         let services = self.services.levels().map(|(service, level)| BaselineState {
@@ -162,10 +162,11 @@ impl Detector {
         now: Timestamp,
     ) -> Restored {
         let mut restored = Restored::default();
+        let watched: BTreeSet<EdgeKey> = self.watches.iter().map(|(key, _)| key.clone()).collect();
         self.waiting.until = now + KEPT;
         for state in states {
             let judged = match &state.of {
-                BaselineOf::Edge(key) => self.watches.contains_key(key),
+                BaselineOf::Edge(key) => watched.contains(key),
                 BaselineOf::Service(service) => self.services.knows(service),
             };
             if now.since(taken) > KEPT || self.waiting.states.len() >= MAX_WAITING {

@@ -91,7 +91,7 @@ fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, flows: &Flows) -> BTree
         }
     }
     for key in component {
-        let far = view.watches.get(key).is_some_and(EdgeWatch::is_far);
+        let far = view.watch(key).is_some_and(EdgeWatch::is_far);
         let lost = flows.edge(key).is_some_and(|flow| flow.eager || flow.lost >= least);
         if far || lost {
             roots.insert(Suspect { service: key.server.clone(), edge: Some(key.clone()) });

@@ -278,3 +278,92 @@ fn the_same_events_give_the_same_incidents() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_flapping_breaker_is_one_incident_with_a_count() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    for _ in 0..20 {
+        shop.breaker("shop/payments", "shop/db", BreakerState::Open);
+        shop.evaluate();
+        shop.run(5, 0, &[]);
+        shop.breaker("shop/payments", "shop/db", BreakerState::Closed);
+        shop.run(25, 0, &[]);
+    }
+    shop.run(150, 0, &[]);
+    assert_eq!((shop.only().trips, shop.only().phase), (20, Phase::Resolved));
+    assert_eq!(shop.told(), [Notice::Opened, Notice::Resolved]);
+}
+
+/// Strangers invent services that fail as badly as they like, and call and are called by known ones.
+fn flood(shop: &mut Shop, number: u64) {
+    for stranger in 0..50 {
+        let name = format!("evil/{number}-{stranger}");
+        let failing = EdgeCounts { requests: 100, failed: 100, attempts: 100, ..EdgeCounts::default() };
+        shop.flow((&name, "evil/target"), failing, (5, 4));
+        let claims = EdgeCounts { requests: 1, failed: 1, attempts: 1, answered_failures: 1, ..EdgeCounts::default() };
+        shop.flow((&name, "shop/catalogue"), claims, (5, 4));
+    }
+}
+
+#[test]
+fn a_flood_of_invented_services_neither_blames_healthy_ones_nor_hides_a_real_fault() {
+    let mut shop = Shop::new();
+    shop.graph = ServiceGraph::new(Limits { nodes: 500, edges: 1_000, ..Limits::default() });
+    for second in 0..60 {
+        shop.run(1, 0, &[]);
+        flood(&mut shop, second);
+    }
+    let healthy = |incident: &Incident| {
+        let blamed = incident.candidates.iter().filter(|candidate| candidate.score.get() > 0.5);
+        blamed.filter(|candidate| candidate.suspect.service.namespace() == "shop").count() == 0
+    };
+    assert!(
+        shop.latest.values().all(healthy),
+        "{:#?}",
+        shop.latest.values().map(|i| &i.candidates).collect::<Vec<_>>()
+    );
+    for second in 60..100 {
+        shop.run(1, 60, &[]);
+        flood(&mut shop, second);
+    }
+    let real =
+        |incident: &&Incident| incident.origin().is_some_and(|origin| origin.service == ServiceName::from("shop/db"));
+    assert_eq!(
+        shop.latest.values().filter(real).count(),
+        1,
+        "{:#?}",
+        shop.latest.values().map(|i| &i.candidates).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn reports_that_cannot_be_change_nothing() {
+    let run = |lies: bool| {
+        let mut shop = Shop::new();
+        for second in 0..120 {
+            shop.run(1, if second < 60 { 0 } else { 50 }, &[]);
+            if lies {
+                let more_failed = EdgeCounts { requests: 1, failed: 1_000, ..EdgeCounts::default() };
+                let lie = EdgeWindow {
+                    key: "shop/web>shop/catalogue:http".parse().unwrap(),
+                    reporter: Reporter::Client,
+                    client_kind: NodeKind::Service,
+                    server_kind: NodeKind::Service,
+                    start: shop.now() - Duration::from_secs(1),
+                    length: Duration::from_secs(1),
+                    counts: more_failed,
+                    latency: Histogram::default(),
+                    self_time: Histogram::default(),
+                    secured: false,
+                };
+                assert_eq!(shop.graph.observe(&lie, shop.now()), crate::Observed::Implausible);
+                let an_hour_off =
+                    EdgeWindow { start: shop.now() - Duration::from_secs(3_600), counts: EdgeCounts::default(), ..lie };
+                assert_eq!(shop.graph.observe(&an_hour_off, shop.now()), crate::Observed::OutOfTime);
+            }
+        }
+        (shop.latest, shop.notices)
+    };
+    assert_eq!(run(true), run(false));
+}

@@ -37,10 +37,10 @@ pub struct BreakerInfo {
 pub struct EdgeState {
     tallies: [Tally; 3],
     breakers: BTreeMap<(String, String), (BreakerInfo, Timestamp)>,
-    /// Number of its server among the graph's nodes.
-    pub(crate) server: u32,
-    /// Windows that came when a later one of the detector's had begun already.
-    late: u32,
+    /// Its place among the graph's edges.
+    pub(crate) place: u32,
+    /// When it came, counted in changes of the graph: tells it from another one that had its place.
+    pub(crate) born: u64,
     /// When something was last heard of it.
     pub last_seen: Timestamp,
     /// Whether every connection of the latest window was mutually authenticated.
@@ -49,7 +49,7 @@ pub struct EdgeState {
 
 const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
 
-const fn slot(reporter: Reporter) -> usize {
+pub(super) const fn slot(reporter: Reporter) -> usize {
     match reporter {
         Reporter::Client => 0,
         Reporter::Server => 1,
@@ -58,8 +58,8 @@ const fn slot(reporter: Reporter) -> usize {
 }
 
 impl EdgeState {
-    pub(super) fn new(server: u32, now: Timestamp) -> Self {
-        Self { tallies: Default::default(), breakers: BTreeMap::new(), server, late: 0, last_seen: now, secured: false }
+    pub(super) fn new((place, born): (u32, u64), now: Timestamp) -> Self {
+        Self { tallies: Default::default(), breakers: BTreeMap::new(), place, born, last_seen: now, secured: false }
     }
 
     /// Whether no sidecar ever counted it or guards it.
@@ -68,13 +68,11 @@ impl EdgeState {
         client.is_empty() && server.is_empty() && self.breakers.is_empty()
     }
 
-    /// Counts a window, for the detector into one of `length` seconds. Answers whether a later one of those had begun already.
-    pub(super) fn count(&mut self, window: &EdgeWindow, length: u32, now: Timestamp) -> bool {
-        let late = self.tallies[slot(window.reporter)].count(window, length);
-        self.late = self.late.wrapping_add(u32::from(late));
+    /// Counts a window.
+    pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
+        self.tallies[slot(window.reporter)].count(window);
         self.secured = window.secured;
         self.last_seen = self.last_seen.max(now);
-        late
     }
 
     pub(super) fn note_breaker(&mut self, mut breaker: BreakerInfo, room: usize, now: Timestamp) -> bool {
@@ -130,22 +128,6 @@ impl EdgeState {
         let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
         let of = |tally: &Tally| tally.seconds(from, to).find(|pane| pane.requests > 0).map(|pane| pane.start.into());
         self.tallies.iter().filter_map(of).min()
-    }
-
-    /// A number that changes whenever a window comes late.
-    pub(crate) const fn late(&self) -> u32 {
-        self.late
-    }
-
-    /// What one reporter counted in the detector's window of `length` that starts at `from`.
-    pub(crate) fn window_by(&self, reporter: Reporter, from: Timestamp, length: u32) -> Brief {
-        self.tallies[slot(reporter)].window(narrow(from.as_secs()), length)
-    }
-
-    /// The best reporter's window.
-    pub(crate) fn best_window(&self, from: Timestamp, length: u32) -> Brief {
-        let mut windows = REPORTERS.into_iter().map(|reporter| self.window_by(reporter, from, length));
-        windows.find(|window| window.requests > 0).unwrap_or_default()
     }
 
     /// What one reporter counted in `[from, to)`, in whole seconds.

@@ -1,7 +1,6 @@
 //! What one reporter counted on one edge, as panes of one second, thinned to ten seconds after 75 s.
 //!
 //! The numbers that the detector asks for every second lie side by side ([`Brief`]), apart from what only people and history ask for.
-//! The last few windows of the detector are kept summed, too, so that judging one is a single look.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,8 +15,6 @@ const FINE_SECS: u32 = 75;
 const COARSE_SECS: u32 = 10;
 /// How far back anything is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
-/// Windows kept summed: the one that goes on and three before it.
-const RECENT: usize = 4;
 
 /// Counts and latencies over some span of time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,14 +53,11 @@ pub(super) struct Tally {
     briefs: VecDeque<Brief>,
     /// In the same places.
     rests: VecDeque<Rest>,
-    /// By number of the window modulo [`RECENT`].
-    recent: Option<Box<[Brief; RECENT]>>,
 }
 
 impl Tally {
-    /// Adds a window to the pane of the second it starts in, and to its window of `length` seconds. Answers whether that window is
-    /// not the newest.
-    pub(super) fn count(&mut self, window: &EdgeWindow, length: u32) -> bool {
+    /// Adds a window to the pane of the second it starts in.
+    pub(super) fn count(&mut self, window: &EdgeWindow) {
         let brief = Brief::of(window);
         let newest = self.briefs.back().map_or(0, |pane| pane.start);
         let at = if newest < brief.start {
@@ -87,32 +81,11 @@ impl Tally {
             rest.latency.merge(&window.latency);
             rest.self_time.merge(&window.self_time);
         }
-        let start = brief.start - brief.start % length;
-        let recent = self.recent.get_or_insert_with(Box::default);
-        let slot = &mut recent[(start / length) as usize % RECENT];
-        if slot.start < start {
-            *slot = Brief { start, ..Brief::default() };
-        }
-        if slot.start == start {
-            slot.add(&brief);
-        }
-        start < newest - newest % length
     }
 
     /// Whether nothing of the last ten minutes is in it.
     pub(super) fn is_empty(&self) -> bool {
         self.briefs.is_empty()
-    }
-
-    /// The window of `length` seconds that starts at `start`, a multiple of it.
-    pub(super) fn window(&self, start: u32, length: u32) -> Brief {
-        let Some(recent) = &self.recent else { return Brief::default() };
-        let slot = &recent[(start / length) as usize % RECENT];
-        match slot.start.cmp(&start) {
-            std::cmp::Ordering::Equal => *slot,
-            std::cmp::Ordering::Less => Brief::default(),
-            std::cmp::Ordering::Greater => self.brief(start, start + length),
-        }
     }
 
     /// The panes that start in `[from, to)`, in whole seconds.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp, TransitionReason};
+use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
-use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View};
+use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View, ways};
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
@@ -85,7 +85,7 @@ impl Measured {
     }
 
     fn has_slow(&self, view: &View<'_>, degraded: &BTreeSet<EdgeKey>) -> bool {
-        degraded.iter().any(|key| view.watches.get(key).is_some_and(EdgeWatch::is_only_slow))
+        degraded.iter().any(|key| view.watch(key).is_some_and(EdgeWatch::is_only_slow))
     }
 
     fn evidence(
@@ -223,13 +223,13 @@ pub(in crate::detect) fn flows(
     let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
     let to = now + SECOND;
     let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
-    for service in services {
-        near.extend(view.graph.edges_from(service));
-        near.extend(view.graph.edges_into(service));
+    // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
+    near.extend(services.iter().flat_map(|service| view.graph.edges_from(service)));
+    for service in &services {
+        near.extend(view.graph.edges_into(service).filter(|(key, _)| !services.contains(&key.client)));
     }
-    near.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    near.dedup_by(|a, b| a.0 == b.0);
-    let mut lives = Lives::new(view, (since, now));
+    near.sort_by(|a, b| a.0.cmp(b.0));
+    let mut lives = ways::Lives::new(view, (since, now));
     let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
     let mut own: BTreeMap<&ServiceName, (f64, f64)> = BTreeMap::new();
     for (key, state) in near {
@@ -260,7 +260,7 @@ fn flow(
     served: &Brief,
     (since, to): (Timestamp, Timestamp),
 ) -> (Flow, Counted) {
-    let watch = view.watches.get(key);
+    let watch = view.watches.at(state);
     let best = state.best_brief(since, to);
     let above =
         |now: Option<f64>, usual: Option<f64>| now.zip(usual).map_or(0.0, |(now, usual)| (now - usual).max(0.0));
@@ -272,8 +272,8 @@ fn flow(
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
     let beyond = (all_failed - shed) - share * arrived;
-    let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z;
-    let eager = insignificant && tripped_by_chance(view, key, since, share);
+    let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < ways::EAGER_Z;
+    let eager = insignificant && ways::tripped_by_chance(view, (key, state), since, share);
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
     let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.
@@ -296,79 +296,6 @@ fn flow(
     };
     let [requests, failed, attempts, retries] = [best.asked(), best.failed, best.attempts, best.retries].map(u64::from);
     (flow, Counted { requests, failed, attempts, retries, slower })
-}
-
-/// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
-/// and each of its trips was to be expected.
-const EAGER_Z: f64 = 3.0;
-/// Trips expected in the breaker's window above which a trip is chance.
-const CHANCE: f64 = 0.01;
-/// A share of failures below which a baseline does not go: nobody never fails.
-const SHARE_FLOOR: f64 = 0.001;
-
-/// Whether every trip of an edge since then had to be expected at its normal share of failures: a run of `t` failures begins with
-/// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
-fn tripped_by_chance(view: &View<'_>, key: &EdgeKey, since: Timestamp, share: f64) -> bool {
-    let share = share.max(SHARE_FLOOR);
-    let by_chance = |trip: &Trip| {
-        let (total, failed, limit) = trip.numbers;
-        let total = total.max(1) as f64;
-        match trip.reason {
-            TransitionReason::ConsecutiveFailures => total * share.powf(limit) >= CHANCE,
-            TransitionReason::FailureRatio => {
-                (failed as f64 - share * total) / (total * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z
-            }
-            TransitionReason::Forced => true,
-            _ => false,
-        }
-    };
-    let mut trips = view.trips.of(key).iter().filter(|trip| trip.at >= since).peekable();
-    trips.peek().is_some() && trips.all(by_chance)
-}
-
-/// In which seconds a server's sidecar saw requests answered well.
-struct Lives<'a> {
-    view: &'a View<'a>,
-    since: Timestamp,
-    until: Timestamp,
-    seconds: BTreeMap<ServiceName, BTreeSet<u32>>,
-}
-
-impl<'a> Lives<'a> {
-    /// For how long lost requests are compared with answered ones.
-    const SPAN: Duration = Duration::from_secs(90);
-    /// Seconds with lost requests that tell a lost way from a server that has just died.
-    const ENOUGH: usize = 3;
-
-    fn new(view: &'a View<'a>, (since, now): (Timestamp, Timestamp)) -> Self {
-        Self { view, since, until: now.min(since + Self::SPAN), seconds: BTreeMap::new() }
-    }
-
-    /// How many of an edge's failures were lost on the way: its server neither failed them nor was slow, and answered others in the same seconds.
-    fn lost(&mut self, key: &EdgeKey, flow: &Flow) -> f64 {
-        let lost = (flow.reached - flow.answered).max(0.0);
-        let Some(state) = self.view.graph.edge(key).filter(|_| lost >= 1.0 && flow.seen.is_some()) else { return 0.0 };
-        let served = state.brief_by(Reporter::Server, self.since, self.until).mean();
-        let watch = self.view.watches.get(key);
-        let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
-        if slow != Some(false) {
-            return 0.0;
-        }
-        let panes = state.seconds_by(Reporter::Client, self.since, self.until);
-        let seconds: Vec<u32> = panes.filter(|pane| pane.transport_failures > 0).map(|pane| pane.start).collect();
-        let alive = self.alive(&key.server);
-        let answered = seconds.iter().filter(|at| alive.contains(at)).count();
-        if seconds.len() >= Self::ENOUGH && answered * 2 >= seconds.len() { lost } else { 0.0 }
-    }
-
-    fn alive(&mut self, server: &ServiceName) -> &BTreeSet<u32> {
-        let (view, since, until) = (self.view, self.since, self.until);
-        self.seconds.entry(server.clone()).or_insert_with(|| {
-            let states = view.graph.edges_into(server);
-            let panes = states.flat_map(|(_, state)| state.seconds_by(Reporter::Server, since, until));
-            panes.filter(|pane| pane.requests > pane.failed).map(|pane| pane.start).collect()
-        })
-    }
 }
 
 /// The degraded entry points; while none is, the degraded services that no other degraded one calls.

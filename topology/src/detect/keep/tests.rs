@@ -74,7 +74,7 @@ proptest! {
         let (mut feed, mut whole) = (Feed::new(), detector());
         feed.go(&mut [&mut whole], &before);
         // The last three windows are not learned from yet; silence lets them settle.
-        feed.rest(&mut whole, 20 - before.len() as u64 % 5);
+        feed.rest(&mut whole, 25 - before.len() as u64 % 5);
         let now = feed.now();
         let states: Vec<BaselineState> = whole.baselines().collect();
         let mut back = detector();
