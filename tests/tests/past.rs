@@ -44,8 +44,10 @@ async fn some_traffic(collector: &Collector, seconds: u64) -> Result<()> {
 
 /// Waits until history has kept so much.
 async fn kept(collector: &Collector, what: impl Fn(&RecordedRange) -> bool) -> Result<RecordedRange> {
-    wait::until("history", Duration::from_secs(60), async || {
-        let range: RecordedRange = collector.api.get("/api/v1/recording").await?;
+    // Up to 25 s until a window is complete, and a loaded machine on top.
+    wait::until("history", Duration::from_secs(90), async || {
+        let since = std::time::UNIX_EPOCH.elapsed()?.as_secs() - 200;
+        let range: RecordedRange = collector.api.get(&format!("/api/v1/recording?from={since}")).await?;
         ensure!(what(&range), "{} windows up to {:?}", range.windows.len(), range.windows.last().map(|w| &w.start));
         Ok(range)
     })
@@ -56,8 +58,8 @@ async fn kept(collector: &Collector, what: impl Fn(&RecordedRange) -> bool) -> R
 async fn what_was_normal_before_a_kill_is_known_after_it() -> Result<()> {
     let mut collector = Collector::start("").await?;
     let puppets = Puppets::start(collector.otlp_http)?;
-    // Of these the last may be in memory only, and is lost.
-    kept(&collector, |range| range.windows.len() >= 4 * IN_ONE).await?;
+    // A baseline takes three; of these the last ones may be in memory only, and are lost.
+    kept(&collector, |range| range.windows.len() >= 5 * IN_ONE).await?;
     ensure!(incidents(&collector).await?.is_empty(), "{:#?}", incidents(&collector).await?);
     collector.kill_and_restart().await?;
     // Slow from the first second on: a collector without a memory takes that for normal.

@@ -26,6 +26,8 @@ const REACH: Duration = Duration::from_secs(3_600);
 const MAX_ROWS: usize = 500_000;
 /// Panes in an hour.
 const MAX_PANES: usize = 360;
+/// Windows that the detector keeps open for late reports before it learns from them.
+const OPEN: u32 = 3;
 
 /// Baselines with the time up to which they were learned.
 #[derive(Debug, Default)]
@@ -90,6 +92,10 @@ fn learn(mut windows: Vec<EdgeWindow>, settings: Settings) -> Learned {
         // Nobody is told: what was to be told was told then.
         let _told_then = detector.evaluate(&graph, now);
     }
+    // Nothing comes late any more: the last windows are learned from, too.
+    for after in 1..=OPEN {
+        let _silence = detector.evaluate(&graph, until + PANE * after + settings.lateness);
+    }
     Learned { baselines: detector.baselines().collect(), until }
 }
 
@@ -134,6 +140,14 @@ mod tests {
         let edge = learned.baselines.iter().find(|known| matches!(&known.of, BaselineOf::Edge(_))).unwrap();
         assert!(edge.latency.samples.iter().all(|seconds| (0.035..0.045).contains(seconds)), "{edge:?}");
         assert!(edge.failed / edge.requests < 0.02, "{edge:?}");
+    }
+
+    #[test]
+    fn half_a_minute_is_enough_to_know_what_is_slow() {
+        let learned = learn((0..3).map(|pane| window(pane, 40, 0)).collect(), Settings::default());
+        let edge = learned.baselines.iter().find(|known| matches!(&known.of, BaselineOf::Edge(_))).unwrap();
+        assert_eq!(edge.latency.samples.len(), 3, "{edge:?}");
+        assert_eq!(learned.until, Timestamp::from_secs(START + 30));
     }
 
     #[test]
