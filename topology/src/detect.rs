@@ -46,6 +46,7 @@ use self_time::ServiceWatches;
 use trips::{Trip, Trips};
 
 pub use blame::{Suspect, SuspectKind};
+pub use degraded::BYTES_PER_EDGE;
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
 pub use keep::{BaselineOf, BaselineState, KEPT, LevelState, Restored};
 pub use story::{Hop, HopEvent};

@@ -367,3 +367,24 @@ fn reports_that_cannot_be_change_nothing() {
     };
     assert_eq!(run(true), run(false));
 }
+
+#[test]
+fn evidence_can_be_computed_again_from_the_windows_that_it_names() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    shop.run(30, 50, &[]);
+    let candidate = shop.only().candidates[0].clone();
+    let of = |kind| candidate.evidence.iter().find(|evidence| evidence.kind == kind).unwrap();
+    let failed = |server: &str, origin: bool| -> u64 {
+        let (from, to) = of(EvidenceKind::OwnErrors).span;
+        let server = ServiceName::from(server);
+        let edges = shop.graph.edges().filter(|(key, _)| key.server == server);
+        let counts = edges.map(|(_, state)| state.counts_by(Reporter::Server, from, to));
+        counts.map(|counts| if origin { counts.origin_failures } else { counts.failed }).sum()
+    };
+    // Nothing fails on a good day here, so every failure is above normal.
+    assert_eq!(of(EvidenceKind::OwnErrors).value, failed("shop/db", true) as f64);
+    assert_eq!(failed("shop/db", true), failed("shop/gateway", false));
+    assert_eq!(of(EvidenceKind::ExplainsFailures).value, candidate.score.get());
+    assert!((candidate.score.get() - 1.0).abs() < 1e-9);
+}

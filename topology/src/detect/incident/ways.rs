@@ -11,7 +11,7 @@ use crate::detect::blame::Flow;
 use crate::graph::{Brief, EdgeState};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
-/// and each of its trips was to be expected.
+/// and its first trip was to be expected.
 pub(super) const EAGER_Z: f64 = 3.0;
 /// Trips expected in the breaker's window above which a trip is chance.
 const CHANCE: f64 = 0.01;
@@ -21,7 +21,7 @@ const SHARE_FLOOR: f64 = 0.001;
 /// For so long before an incident the normal share of failed attempts is read.
 const BEFORE: Duration = Duration::from_secs(60);
 
-/// Whether the first trip of an edge since then, and half of all, had to be expected at its normal share of failed attempts: a run of `t` failures begins with
+/// Whether the first trip of an edge since then had to be expected at its normal share of failed attempts: a run of `t` failures begins with
 /// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
 pub(super) fn tripped_by_chance(
     view: &View<'_>,
@@ -45,10 +45,8 @@ pub(super) fn tripped_by_chance(
             _ => false,
         }
     };
-    let trips: Vec<&Trip> = view.trips.of(key).iter().filter(|trip| trip.at >= since).collect();
-    let chance = trips.iter().filter(|trip| by_chance(trip)).count();
-    // Later ones have few attempts in their window and say little.
-    trips.first().is_some_and(|first| by_chance(first)) && chance * 2 >= trips.len()
+    // Later ones have few attempts in their window and say little: what comes through between them is judged as a whole.
+    view.trips.of(key).iter().find(|trip| trip.at >= since).is_some_and(by_chance)
 }
 
 /// In which moments a server's sidecar saw requests answered well.
