@@ -110,8 +110,11 @@ impl Measured {
             let text = format!("{own:.0} failed requests started at {service}: no call of its own explains them");
             evidence.push(self.found(EvidenceKind::OwnErrors, text, own));
         }
-        let unanswered: f64 =
-            self.flows.calls_to(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
+        let unanswered: f64 = self
+            .flows
+            .calls_to(service)
+            .map(|(_, flow)| if flow.seen.is_none_or(|seen| seen == 0.0) { flow.reached } else { 0.0 })
+            .sum();
         if unanswered >= 1.0 {
             let text = format!("{unanswered:.0} requests to {service} failed without its sidecar reporting them");
             evidence.push(self.found(EvidenceKind::NoAnswer, text, unanswered));
@@ -232,7 +235,7 @@ pub(in crate::detect) fn flows(
     // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
     near.extend(services.iter().flat_map(|service| view.graph.edges_from(service)));
     for service in &services {
-        near.extend(view.graph.edges_into(service).filter(|(key, _)| !services.contains(&key.client)));
+        near.extend(view.graph.edges_into_from(service, |client| !services.contains(client)));
     }
     near.sort_by(|a, b| a.0.cmp(b.0));
     let mut lives = ways::Lives::new(view, (since, now));
@@ -260,6 +263,10 @@ pub(in crate::detect) fn flows(
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
+    view.graph.node(&key.server).is_some_and(|node| node.has_sidecar)
+}
+
 fn flow(
     view: &View<'_>,
     (key, state): (&EdgeKey, &EdgeState),
@@ -277,7 +284,8 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    let beyond = (all_failed - shed) - share * arrived;
+    // Each trip takes its failures to happen: what was seen between trips is chosen by them.
+    let beyond = (all_failed - shed) - share * arrived - ways::taken_by_trips(view, key, since);
     let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < ways::EAGER_Z;
     let eager = insignificant && ways::tripped_by_chance(view, (key, state), since, share);
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
@@ -289,7 +297,7 @@ fn flow(
         requests: asked,
         failed,
         reached,
-        seen: (served.requests > 0).then_some(seen),
+        seen: (served.requests > 0 || has_sidecar(view, key)).then_some(seen),
         origin: f64::from(served.origin_failures) * unusual,
         propagated: f64::from(served.propagated_failures) * unusual,
         answered: own_failed * unusual,

@@ -18,6 +18,12 @@ const CHANCE: f64 = 0.01;
 /// A share of failures below which a baseline does not go: nobody never fails.
 const SHARE_FLOOR: f64 = 0.001;
 
+/// Failures in a row that the trips of an edge since then needed.
+pub(super) fn taken_by_trips(view: &View<'_>, key: &EdgeKey, since: Timestamp) -> f64 {
+    let in_a_row = |trip: &&Trip| trip.at >= since && trip.reason == TransitionReason::ConsecutiveFailures;
+    view.trips.of(key).iter().filter(in_a_row).map(|trip| trip.numbers.2).sum()
+}
+
 /// For so long before an incident the normal share of failed attempts is read.
 const BEFORE: Duration = Duration::from_secs(60);
 
@@ -97,7 +103,7 @@ impl<'a> Lives<'a> {
 }
 
 /// When a pane was: its second, or of one that may have been merged with its neighbours its ten seconds.
-fn moment(now: Timestamp) -> impl Fn(&Brief) -> u32 {
+fn moment(now: Timestamp) -> impl Fn(Brief) -> u32 {
     const FINE_SECS: u64 = 75;
     let fine_from = now.as_secs().saturating_sub(FINE_SECS);
     move |pane| if u64::from(pane.start) < fine_from { pane.start / 10 } else { pane.start }
