@@ -350,7 +350,8 @@ impl ServiceGraph {
             let heard = now.since(edge.last_seen) <= silent;
             if !heard {
                 callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
-                (guarded.remove(key), alarmed.remove(key));
+                guarded.remove(key);
+                alarmed.remove(key);
                 free.push(edge.place);
                 places[edge.place as usize] = None;
             }
@@ -371,7 +372,7 @@ impl ServiceGraph {
         // A share of them each second: panes are merged a little later than they might be.
         const SHARE: u64 = 8;
         for (number, edge) in (0..).zip(self.edges.values_mut()) {
-            if (number + now.as_secs()) % SHARE == 0 {
+            if (number + now.as_secs()).is_multiple_of(SHARE) {
                 edge.thin_out(now);
             }
         }

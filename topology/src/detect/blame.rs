@@ -183,7 +183,8 @@ struct Blamed {
 
 impl Flows {
     /// Numbers services and edges.
-    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
+    pub(super) fn new(mut edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
+        edges.sort_by(|a, b| a.0.cmp(&b.0));
         let mut names: Vec<&ServiceName> = edges.iter().flat_map(|(key, _)| [&key.client, &key.server]).collect();
         names.sort_unstable();
         names.dedup();
@@ -206,7 +207,7 @@ impl Flows {
             node.well += usize::from(flow.is_well());
             flows.edges.push(Along { key, flow, server });
         }
-        flows.edges.is_sorted_by(|a, b| a.key < b.key).then_some(flows).unwrap_or_default()
+        flows
     }
 
     /// One edge.

@@ -27,6 +27,9 @@ pub(crate) struct Brief {
     pub(crate) self_micros: u64,
 }
 
+/// How counts, and how times are added or subtracted.
+type Sums = (fn(u32, u32) -> u32, fn(u64, u64) -> u64);
+
 impl Brief {
     pub(super) fn of(window: &EdgeWindow) -> Self {
         let (counts, latency, self_time) = (&window.counts, &window.latency, &window.self_time);
@@ -64,7 +67,7 @@ impl Brief {
         self.each(earlier, (u32::wrapping_sub, u64::wrapping_sub))
     }
 
-    fn each(&self, other: &Self, (of, of_time): (fn(u32, u32) -> u32, fn(u64, u64) -> u64)) -> Self {
+    fn each(&self, other: &Self, (of, of_time): Sums) -> Self {
         Self {
             start: self.start,
             requests: of(self.requests, other.requests),
