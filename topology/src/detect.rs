@@ -46,6 +46,7 @@ use self_time::ServiceWatches;
 use trips::{Trip, Trips};
 
 pub use blame::{Suspect, SuspectKind};
+pub use degraded::BYTES_PER_EDGE;
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
 pub use keep::{BaselineOf, BaselineState, KEPT, LevelState, Restored};
 pub use story::{Hop, HopEvent};
@@ -252,7 +253,10 @@ impl Detector {
         let just_now = now - self.settings.window;
         let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| &trip.key);
         let counted = self.degraded.iter().filter(|key| graph.edge(key).is_some());
-        counted.chain(graph.alarmed()).chain(tripped).cloned().collect()
+        // What names beyond the limit fold into is no service: whoever invents enough of them would speak for all.
+        let overflow = ServiceName::overflow();
+        let known = |key: &&EdgeKey| key.client != overflow && key.server != overflow;
+        counted.chain(graph.alarmed()).chain(tripped).filter(known).cloned().collect()
     }
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,

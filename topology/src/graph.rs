@@ -214,6 +214,20 @@ impl ServiceGraph {
         })
     }
 
+    /// The calls to a service from clients that `wanted` wants: others are not even looked up.
+    pub(crate) fn edges_into_from<'a>(
+        &'a self,
+        server: &'a ServiceName,
+        wanted: impl Fn(&ServiceName) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + 'a {
+        let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
+        let callers = self.callers.range(first..).take_while(move |(name, ..)| name == server);
+        callers.filter(move |(_, client, _)| wanted(client)).filter_map(|(server, client, protocol)| {
+            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
+            self.edges.get_key_value(&key)
+        })
+    }
+
     /// The edges of which a breaker is not closed, by key.
     pub fn alarmed(&self) -> impl Iterator<Item = &EdgeKey> {
         self.alarmed.iter()
@@ -336,7 +350,8 @@ impl ServiceGraph {
             let heard = now.since(edge.last_seen) <= silent;
             if !heard {
                 callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
-                (guarded.remove(key), alarmed.remove(key));
+                guarded.remove(key);
+                alarmed.remove(key);
                 free.push(edge.place);
                 places[edge.place as usize] = None;
             }
@@ -357,7 +372,7 @@ impl ServiceGraph {
         // A share of them each second: panes are merged a little later than they might be.
         const SHARE: u64 = 8;
         for (number, edge) in (0..).zip(self.edges.values_mut()) {
-            if (number + now.as_secs()) % SHARE == 0 {
+            if (number + now.as_secs()).is_multiple_of(SHARE) {
                 edge.thin_out(now);
             }
         }

@@ -1,7 +1,8 @@
 //! `cargo xtask bench topology`: the detector on the scored set, and its speed. One JSON object a line.
 //!
-//! `--seeds A..B` chooses cases, `--quiet-hours N` and `--self-sustaining N` how many of those, `--misses` prints each case that
-//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, 20 self-sustaining cases.
+//! `--seeds A..B` chooses cases, `--quiet-hours N`, `--quiet-days N` and `--self-sustaining N` how many of those, `--misses` prints each case that
+//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet
+//! day, 20 self-sustaining cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
 mod speed;
@@ -18,6 +19,7 @@ use tripline_topology::detect::{Level, Settings};
 struct Arguments {
     seeds: Range<u64>,
     quiet_hours: u64,
+    quiet_days: u64,
     self_sustaining: u64,
     misses: bool,
     tell: Option<u64>,
@@ -49,6 +51,14 @@ fn main() {
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
+    for day in start..start + arguments.quiet_days {
+        let notices = score::quiet(&suite::quiet_day(day), settings);
+        notices.iter().filter(|_| arguments.misses).for_each(|notice| eprintln!("quiet day {day}: {notice}"));
+        println!(
+            "{}",
+            json!({"bench": "topology", "figure": "quiet_day_notices", "value": notices.len(), "seconds": 86_400})
+        );
+    }
 }
 
 impl Arguments {
@@ -57,6 +67,7 @@ impl Arguments {
         let mut arguments = Self {
             seeds: first..first + 200,
             quiet_hours: 24,
+            quiet_days: 1,
             self_sustaining: 20,
             misses: false,
             tell: None,
@@ -75,6 +86,7 @@ impl Arguments {
                     arguments.seeds = read(from)?..read(to)?;
                 }
                 "--quiet-hours" => arguments.quiet_hours = number()?.parse().map_err(|_| "not a number of hours")?,
+                "--quiet-days" => arguments.quiet_days = number()?.parse().map_err(|_| "not a number of days")?,
                 "--self-sustaining" => {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }

@@ -6,7 +6,7 @@ use super::{CallPlan, Fault, FaultKind, Plan, PlanError, ServicePlan};
 
 const MAX_SERVICES: usize = 20_000;
 const MAX_CALLS: usize = 1_000;
-const MAX_FAULTS: usize = 100;
+const MAX_FAULTS: usize = 2_000;
 const MAX_SECONDS: u64 = 7 * 86_400;
 const MAX_RATE: f64 = 100_000.0;
 const MAX_MS: f64 = 3_600_000.0;

@@ -26,6 +26,9 @@ pub(super) struct Level {
     deviation: f32,
 }
 
+/// Bytes of the samples of one level.
+pub(super) const RING_BYTES: usize = size_of::<Ring>();
+
 /// Samples as they came, and their places sorted by value.
 #[derive(Debug, Clone, PartialEq)]
 struct Ring {

@@ -90,7 +90,7 @@ pub(super) struct Flow {
     pub(super) failed: f64,
     /// Those of them that were not shed: they reached the server, or were lost on the way.
     pub(super) reached: f64,
-    /// Requests the server's sidecar saw; none without such a sidecar.
+    /// Requests the server's sidecar saw, also when it saw none; none without such a sidecar.
     pub(super) seen: Option<f64>,
     /// Failures that started at the server, by its sidecar.
     pub(super) origin: f64,
@@ -111,9 +111,9 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Whether requests flow and hardly any fails.
+    /// Whether requests flow and hardly any fails, or is rejected.
     fn is_well(&self) -> bool {
-        self.requests > 0.0 && self.reached < 0.05 * self.requests
+        self.requests > 0.0 && self.failed < 0.05 * self.requests
     }
 }
 
@@ -183,7 +183,8 @@ struct Blamed {
 
 impl Flows {
     /// Numbers services and edges.
-    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
+    pub(super) fn new(mut edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
+        edges.sort_by(|a, b| a.0.cmp(&b.0));
         let mut names: Vec<&ServiceName> = edges.iter().flat_map(|(key, _)| [&key.client, &key.server]).collect();
         names.sort_unstable();
         names.dedup();
@@ -206,7 +207,7 @@ impl Flows {
             node.well += usize::from(flow.is_well());
             flows.edges.push(Along { key, flow, server });
         }
-        flows.edges.is_sorted_by(|a, b| a.key < b.key).then_some(flows).unwrap_or_default()
+        flows
     }
 
     /// One edge.

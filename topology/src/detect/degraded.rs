@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
 use super::Settings;
-use super::baseline::{FailureShare, Level};
+use super::baseline::{FailureShare, Level, RING_BYTES};
 use super::common::Common;
 use super::judged::{FAILING, FAR, Judged, LATE, Limits, Run, SLOW};
 use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
 use crate::ServiceGraph;
-use crate::graph::EdgeState;
+use crate::graph::{Brief, EdgeState};
 use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
@@ -199,6 +199,17 @@ impl EdgeWatch {
         }
     }
 }
+
+/// Bytes that detection takes for each edge with full baselines of all kinds: the watch with its key, its three levels, and the last four
+/// windows of both ends that the graph keeps summed for it. The texts of names and the panes that people look at are not in it.
+pub const BYTES_PER_EDGE: usize = size_of::<EdgeWatch>()
+    + size_of::<Option<EdgeKey>>()
+    + 3 * RING_BYTES
+    + 4 * 2 * size_of::<Brief>()
+    + 2 * size_of::<u32>();
+
+// The project's bar: a kibibyte and a half.
+const _: () = assert!(BYTES_PER_EDGE <= 1_536);
 
 /// The watches of all edges, by the place of the edge in the graph: what is judged together lies together.
 #[derive(Debug, Default)]

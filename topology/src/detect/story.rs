@@ -163,6 +163,7 @@ mod tests {
             key: key("pay>db"),
             reason: TransitionReason::FailureRatio,
             induced: false,
+            unanswered: false,
             numbers: (20, 10, 0.5),
         };
         let hops = path(&suspect("db"), &degraded, &[&trip]);

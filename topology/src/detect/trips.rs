@@ -14,6 +14,8 @@ pub(super) struct Trip {
     pub(super) key: EdgeKey,
     pub(super) reason: TransitionReason,
     pub(super) induced: bool,
+    /// Most of what failed got no answer.
+    pub(super) unanswered: bool,
     /// Attempts in the breaker's window, failed ones among them, and the limit that was reached.
     pub(super) numbers: (u64, u64, f64),
 }
@@ -53,6 +55,7 @@ impl Trips {
             key,
             reason: transition.reason,
             induced: transition.origin == FailureOrigin::Induced,
+            unanswered: transition.origin == FailureOrigin::Local,
             numbers: (transition.window_total, transition.window_failed, transition.threshold),
         });
     }

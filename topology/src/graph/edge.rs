@@ -141,12 +141,7 @@ impl EdgeState {
     }
 
     /// The seconds of `[from, to)` in which one reporter counted anything, each by itself; none while `from` is older than 75 s.
-    pub(crate) fn seconds_by(
-        &self,
-        reporter: Reporter,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> impl Iterator<Item = &Brief> {
+    pub(crate) fn seconds_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Brief> {
         self.tallies[slot(reporter)].seconds(narrow(from.as_secs()), narrow(to.as_secs()))
     }
 

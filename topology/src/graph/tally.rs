@@ -1,6 +1,8 @@
 //! What one reporter counted on one edge, as panes of one second, thinned to ten seconds after 75 s.
 //!
-//! The numbers that the detector asks for every second lie side by side ([`Brief`]), apart from what only people and history ask for.
+//! The numbers that the detector asks for every second lie side by side ([`Brief`]), apart from what only people and history ask for, and
+//! as running sums: what was counted between two moments is the difference of two of them, however many panes lie between. They wrap; differences below
+//! four billion are right all the same.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,8 +52,11 @@ struct Rest {
 /// The panes of one reporter, ascending and without gaps filled in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
+    /// Sum of all panes up to this one.
     briefs: VecDeque<Brief>,
-    /// In the same places.
+    /// Sum of the panes that have gone.
+    base: Brief,
+    /// In the same places as the briefs.
     rests: VecDeque<Rest>,
 }
 
@@ -66,11 +71,11 @@ impl Tally {
             self.briefs.partition_point(|pane| pane.start < brief.start)
         };
         if self.briefs.get(at).is_none_or(|pane| pane.start != brief.start) {
-            self.briefs.insert(at, Brief { start: brief.start, ..Brief::default() });
+            self.briefs.insert(at, Brief { start: brief.start, ..self.until(at) });
             self.rests.insert(at, Rest::default());
         }
-        if let (Some(pane), Some(rest)) = (self.briefs.get_mut(at), self.rests.get_mut(at)) {
-            pane.add(&brief);
+        self.briefs.range_mut(at..).for_each(|pane| pane.wrapping_add(&brief));
+        if let Some(rest) = self.rests.get_mut(at) {
             rest.add(&Rest {
                 answered_failures: narrow(window.counts.answered_failures),
                 induced: narrow(window.counts.induced),
@@ -89,21 +94,25 @@ impl Tally {
     }
 
     /// The panes that start in `[from, to)`, in whole seconds.
-    pub(super) fn seconds(&self, from: u32, to: u32) -> impl Iterator<Item = &Brief> {
+    pub(super) fn seconds(&self, from: u32, to: u32) -> impl Iterator<Item = Brief> {
         let first = self.first(from);
-        self.briefs.range(first..).take_while(move |pane| pane.start < to)
+        let before = std::iter::once(self.until(first)).chain(self.briefs.range(first..).copied());
+        let panes = self.briefs.range(first..).take_while(move |pane| pane.start < to);
+        panes.zip(before).map(|(pane, before)| pane.minus(&before))
     }
 
     /// Their sum.
     pub(super) fn brief(&self, from: u32, to: u32) -> Brief {
-        let mut sum = Brief { start: from, ..Brief::default() };
-        self.seconds(from, to).for_each(|pane| sum.add(pane));
-        sum
+        let (first, last) = (self.first(from), self.first(to));
+        if first >= last {
+            return Brief { start: from, ..Brief::default() };
+        }
+        Brief { start: from, ..self.until(last).minus(&self.until(first)) }
     }
 
     /// Whether a request was counted in `[from, to)`.
     pub(super) fn counted(&self, from: u32, to: u32) -> bool {
-        self.seconds(from, to).any(|pane| pane.requests > 0)
+        self.brief(from, to).requests > 0
     }
 
     /// Everything from panes that start in `[from, to)`.
@@ -111,7 +120,7 @@ impl Tally {
         let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
         let mut sum = Sum::default();
         for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
-            sum.counts.merge(&counts(brief, rest));
+            sum.counts.merge(&counts(&brief, rest));
             sum.latency.merge(&rest.latency);
             sum.self_time.merge(&rest.self_time);
         }
@@ -123,7 +132,7 @@ impl Tally {
         let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
         let mut sum = EdgeCounts::default();
         for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
-            sum.merge(&counts(brief, rest));
+            sum.merge(&counts(&brief, rest));
         }
         sum
     }
@@ -132,7 +141,7 @@ impl Tally {
     pub(super) fn thin_out(&mut self, now: Timestamp) {
         let oldest = narrow((now - KEPT).as_secs());
         while self.briefs.front().is_some_and(|pane| pane.start < oldest) {
-            self.briefs.pop_front();
+            self.base = self.briefs.pop_front().unwrap_or(self.base);
             self.rests.pop_front();
         }
         let fine_from = narrow(now.as_secs()).saturating_sub(FINE_SECS);
@@ -146,10 +155,15 @@ impl Tally {
             if let (Some(next), Some(rest)) = (self.briefs.remove(at), self.rests.remove(at))
                 && let (Some(pane), Some(known)) = (self.briefs.get_mut(at - 1), self.rests.get_mut(at - 1))
             {
-                pane.add(&next);
+                *pane = Brief { start: pane.start, ..next };
                 known.add(&rest);
             }
         }
+    }
+
+    /// The sum of the panes before a place.
+    fn until(&self, at: usize) -> Brief {
+        at.checked_sub(1).and_then(|before| self.briefs.get(before)).copied().unwrap_or(self.base)
     }
 
     fn first(&self, from: u32) -> usize {

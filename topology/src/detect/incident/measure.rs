@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
-use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View, ways};
+use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View, open, ways};
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
@@ -13,7 +13,7 @@ use crate::detect::{Suspect, SuspectKind, Trip};
 use crate::graph::{Brief, EdgeState};
 
 /// Candidates kept; those beyond have next to no share.
-const MAX_CANDIDATES: usize = 5;
+pub(super) const MAX_CANDIDATES: usize = 5;
 
 /// Flows and raw counts since an incident started.
 pub(super) struct Measured {
@@ -23,6 +23,8 @@ pub(super) struct Measured {
     /// The services whose excess is shared out.
     targets: Vec<ServiceName>,
     entry_points: BTreeSet<ServiceName>,
+    /// What was counted.
+    span: (Timestamp, Timestamp),
 }
 
 pub(in crate::detect) struct Counted {
@@ -40,7 +42,7 @@ impl Measured {
         let (flows, counts) = flows(view, touched, (since, now));
         let entry_points = view.graph.entry_points();
         let targets = targets(view, touched, &entry_points);
-        Self { flows, counts, targets, entry_points }
+        Self { flows, counts, targets, entry_points, span: (since, now + SECOND) }
     }
 
     /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
@@ -60,7 +62,7 @@ impl Measured {
             (self.flows.share_latency(&self.targets).without(own, foreign), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
-            return deepest_open(view, degraded, trips, &self.flows);
+            return open::deepest(view, degraded, (trips, self.span), &self.flows);
         }
         let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
         shares
@@ -102,17 +104,20 @@ impl Measured {
             EvidenceKind::ExplainsLatency => format!("{share} of the latency added at {at} was added by {service}"),
             _ => format!("{:.0} of {total:.0} failed requests at {at} failed first in {service}", score * total),
         };
-        let mut evidence = vec![Evidence { kind: explains, text, value: score }];
+        let mut evidence = vec![self.found(explains, text, score)];
         let own = self.flows.own_failures(service);
         if own >= 1.0 {
             let text = format!("{own:.0} failed requests started at {service}: no call of its own explains them");
-            evidence.push(Evidence { kind: EvidenceKind::OwnErrors, text, value: own });
+            evidence.push(self.found(EvidenceKind::OwnErrors, text, own));
         }
-        let unanswered: f64 =
-            self.flows.calls_to(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
+        let unanswered: f64 = self
+            .flows
+            .calls_to(service)
+            .map(|(_, flow)| if flow.seen.is_none_or(|seen| seen == 0.0) { flow.reached } else { 0.0 })
+            .sum();
         if unanswered >= 1.0 {
             let text = format!("{unanswered:.0} requests to {service} failed without its sidecar reporting them");
-            evidence.push(Evidence { kind: EvidenceKind::NoAnswer, text, value: unanswered });
+            evidence.push(self.found(EvidenceKind::NoAnswer, text, unanswered));
         }
         if view.services.is_slow(service)
             && let Some(slower) = self.flows.self_time(service)
@@ -120,27 +125,31 @@ impl Measured {
             let requests: f64 = self.flows.calls_to(service).map(|(_, flow)| flow.requests).sum();
             let value = slower / requests.max(1.0);
             let text = format!("{service} needs {:.0} ms more of its own time a request than normal", value * 1e3);
-            evidence.push(Evidence { kind: EvidenceKind::OwnLatency, text, value });
+            evidence.push(self.found(EvidenceKind::OwnLatency, text, value));
         }
         if let Some((at, trip)) = trips.iter().enumerate().find(|(_, trip)| trip.key.server == *service) {
             let order = if at == 0 { "the first to open" } else { "among the breakers that opened" };
             let text = format!("the breaker {} > {service} was {order} ({})", trip.key.client, trip.reason);
             let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
-            evidence.push(Evidence { kind: EvidenceKind::BreakerOpen, text, value: lag });
+            evidence.push(self.found(EvidenceKind::BreakerOpen, text, lag));
         }
         if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edge(key))
             && flow.gap > 0.0
         {
             let value = flow.gap / flow.requests.max(1.0);
             let text = format!("clients wait {:.0} ms a request beyond the time that {service} takes", value * 1e3);
-            evidence.push(Evidence { kind: EvidenceKind::NetworkGap, text, value });
+            evidence.push(self.found(EvidenceKind::NetworkGap, text, value));
         }
         let attempts = self.attempts_into(service);
         if attempts > 1.1 {
             let text = format!("clients of {service} made {attempts:.1} attempts a request");
-            evidence.push(Evidence { kind: EvidenceKind::Retries, text, value: attempts });
+            evidence.push(self.found(EvidenceKind::Retries, text, attempts));
         }
         evidence
+    }
+
+    fn found(&self, kind: EvidenceKind, text: String, value: f64) -> Evidence {
+        Evidence { kind, text, value, span: self.span }
     }
 
     /// Attempts per request on the worst edge into `service`; 1 without retries.
@@ -226,7 +235,7 @@ pub(in crate::detect) fn flows(
     // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
     near.extend(services.iter().flat_map(|service| view.graph.edges_from(service)));
     for service in &services {
-        near.extend(view.graph.edges_into(service).filter(|(key, _)| !services.contains(&key.client)));
+        near.extend(view.graph.edges_into_from(service, |client| !services.contains(client)));
     }
     near.sort_by(|a, b| a.0.cmp(b.0));
     let mut lives = ways::Lives::new(view, (since, now));
@@ -254,6 +263,10 @@ pub(in crate::detect) fn flows(
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
+    view.graph.node(&key.server).is_some_and(|node| node.has_sidecar)
+}
+
 fn flow(
     view: &View<'_>,
     (key, state): (&EdgeKey, &EdgeState),
@@ -271,7 +284,8 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    let beyond = (all_failed - shed) - share * arrived;
+    // Each trip takes its failures to happen: what was seen between trips is chosen by them.
+    let beyond = (all_failed - shed) - share * arrived - ways::taken_by_trips(view, key, since);
     let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < ways::EAGER_Z;
     let eager = insignificant && ways::tripped_by_chance(view, (key, state), since, share);
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
@@ -283,7 +297,7 @@ fn flow(
         requests: asked,
         failed,
         reached,
-        seen: (served.requests > 0).then_some(seen),
+        seen: (served.requests > 0 || has_sidecar(view, key)).then_some(seen),
         origin: f64::from(served.origin_failures) * unusual,
         propagated: f64::from(served.propagated_failures) * unusual,
         answered: own_failed * unusual,
@@ -313,37 +327,4 @@ fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet
         .map(|key| key.server.clone())
         .collect();
     if top.is_empty() { servers.into_iter().cloned().collect() } else { top.into_iter().collect() }
-}
-
-/// The servers behind open breakers that make no degraded call themselves, in equal shares: all that a breaker alone can say.
-/// Where every such breaker of a server opened for no more failures than usual, the edge is named.
-fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], flows: &Flows) -> Vec<Candidate> {
-    let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
-    let tripped: BTreeSet<&EdgeKey> = trips.iter().map(|trip| &trip.key).collect();
-    let open = |key: &&EdgeKey| view.graph.edge(key).is_some_and(EdgeState::is_alarmed) || tripped.contains(*key);
-    let deepest: BTreeSet<&ServiceName> =
-        degraded.iter().filter(open).map(|key| &key.server).filter(|server| !clients.contains(server)).collect();
-    let share = Ratio::of(1, deepest.len() as u64);
-    deepest
-        .into_iter()
-        .take(MAX_CANDIDATES)
-        .map(|service| {
-            let mut into = degraded.iter().filter(open).filter(|key| key.server == *service);
-            let eager = |key: &EdgeKey| flows.edge(key).is_some_and(|flow| flow.eager);
-            let edge = into.next().filter(|key| eager(key) && into.all(eager)).cloned();
-            let (kind, text) = if edge.is_some() {
-                let text = format!("a breaker to {service} opened although no more failed than usual");
-                (SuspectKind::Network, text)
-            } else {
-                let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
-                (SuspectKind::Errors, text)
-            };
-            Candidate {
-                suspect: Suspect { service: service.clone(), edge },
-                kind,
-                score: share,
-                evidence: vec![Evidence { kind: EvidenceKind::BreakerOpen, text, value: 0.0 }],
-            }
-        })
-        .collect()
 }

@@ -11,17 +11,23 @@ use crate::detect::blame::Flow;
 use crate::graph::{Brief, EdgeState};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
-/// and each of its trips was to be expected.
+/// and its first trip was to be expected.
 pub(super) const EAGER_Z: f64 = 3.0;
 /// Trips expected in the breaker's window above which a trip is chance.
 const CHANCE: f64 = 0.01;
 /// A share of failures below which a baseline does not go: nobody never fails.
 const SHARE_FLOOR: f64 = 0.001;
 
+/// Failures in a row that the trips of an edge since then needed.
+pub(super) fn taken_by_trips(view: &View<'_>, key: &EdgeKey, since: Timestamp) -> f64 {
+    let in_a_row = |trip: &&Trip| trip.at >= since && trip.reason == TransitionReason::ConsecutiveFailures;
+    view.trips.of(key).iter().filter(in_a_row).map(|trip| trip.numbers.2).sum()
+}
+
 /// For so long before an incident the normal share of failed attempts is read.
 const BEFORE: Duration = Duration::from_secs(60);
 
-/// Whether the first trip of an edge since then, and half of all, had to be expected at its normal share of failed attempts: a run of `t` failures begins with
+/// Whether the first trip of an edge since then had to be expected at its normal share of failed attempts: a run of `t` failures begins with
 /// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
 pub(super) fn tripped_by_chance(
     view: &View<'_>,
@@ -45,10 +51,8 @@ pub(super) fn tripped_by_chance(
             _ => false,
         }
     };
-    let trips: Vec<&Trip> = view.trips.of(key).iter().filter(|trip| trip.at >= since).collect();
-    let chance = trips.iter().filter(|trip| by_chance(trip)).count();
-    // Later ones have few attempts in their window and say little.
-    trips.first().is_some_and(|first| by_chance(first)) && chance * 2 >= trips.len()
+    // Later ones have few attempts in their window and say little: what comes through between them is judged as a whole.
+    view.trips.of(key).iter().find(|trip| trip.at >= since).is_some_and(by_chance)
 }
 
 /// In which moments a server's sidecar saw requests answered well.
@@ -99,7 +103,7 @@ impl<'a> Lives<'a> {
 }
 
 /// When a pane was: its second, or of one that may have been merged with its neighbours its ten seconds.
-fn moment(now: Timestamp) -> impl Fn(&Brief) -> u32 {
+fn moment(now: Timestamp) -> impl Fn(Brief) -> u32 {
     const FINE_SECS: u64 = 75;
     let fine_from = now.as_secs().saturating_sub(FINE_SECS);
     move |pane| if u64::from(pane.start) < fine_from { pane.start / 10 } else { pane.start }
