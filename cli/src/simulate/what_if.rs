@@ -98,11 +98,21 @@ fn page(one: &Compared, coloured: bool) -> String {
         ]);
     }
     let mut text = format!("{} > {}\n\n{}", one.client, one.server, table.render(coloured));
+    if is_far(answer) {
+        text.push_str("\nThe model as it was is far from the record: do not rely on the other one. Windows of ten seconds hide bursts.\n");
+    }
     text.push_str("\nThe rules as they were:\n");
     one.known.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     text.push_str("\nAssumed:\n");
     answer.assumptions.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     text
+}
+
+/// Whether the model under the rules as they were trips, or fails, less than half or more than twice as often as was recorded.
+fn is_far(answer: &Answer) -> bool {
+    let differs = |model: u64, record: u64| model.max(record) > 2 * model.min(record).max(1);
+    let (model, record) = (&answer.before, &answer.recorded);
+    differs(model.trips, record.trips) || differs(model.errors, record.errors)
 }
 
 fn written(one: &Compared) -> Value {
@@ -116,6 +126,19 @@ fn written(one: &Compared) -> Value {
     json!({
         "client": one.client.to_string(), "server": one.server.to_string(), "changed": one.changed,
         "recorded": came(&answer.recorded), "before": came(&answer.before), "after": came(&answer.after),
-        "rules_known_from": one.known, "assumptions": answer.assumptions,
+        "model_far_from_record": is_far(answer), "rules_known_from": one.known, "assumptions": answer.assumptions,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_does_not_trip_where_the_breaker_did_is_far() {
+        let came = |errors, trips| Came { errors, trips, ..Came::default() };
+        let answer = |before| Answer { recorded: came(9, 3), before, after: before, assumptions: Vec::new() };
+        assert!(is_far(&answer(came(9, 0))) && is_far(&answer(came(40, 3))));
+        assert!(!is_far(&answer(came(9, 3))) && !is_far(&answer(came(6, 2))));
+    }
 }
