@@ -137,7 +137,8 @@ impl EdgeState {
 
     /// What the best reporter counted in `[from, to)`.
     pub(crate) fn best_brief(&self, from: Timestamp, to: Timestamp) -> Brief {
-        self.brief_by(self.reporter(from, to).unwrap_or(Reporter::Client), from, to)
+        let briefs = REPORTERS.into_iter().map(|reporter| self.brief_by(reporter, from, to));
+        briefs.into_iter().find(|brief| brief.requests > 0).unwrap_or_default()
     }
 
     /// The seconds of `[from, to)` in which one reporter counted anything, each by itself; none while `from` is older than 75 s.

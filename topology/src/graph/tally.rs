@@ -166,12 +166,17 @@ impl Tally {
         at.checked_sub(1).and_then(|before| self.briefs.get(before)).copied().unwrap_or(self.base)
     }
 
+    /// The place of the first pane that does not start before `from`.
     fn first(&self, from: u32) -> usize {
-        // Mostly the last few are asked for.
-        let near = self.briefs.len().saturating_sub(8);
-        if self.briefs.get(near).is_some_and(|pane| pane.start < from) {
-            let later = self.briefs.range(near..).take_while(|pane| pane.start < from).count();
-            return near + later;
+        let Some(newest) = self.briefs.back() else { return 0 };
+        if newest.start < from {
+            return self.briefs.len();
+        }
+        // Where traffic flows every second has its pane, and the place can be told from the newest.
+        let guess = (self.briefs.len() - 1).saturating_sub((newest.start - from) as usize);
+        let before = |at: usize| self.briefs.get(at).is_some_and(|pane| pane.start < from);
+        if !before(guess) && (guess == 0 || before(guess - 1)) {
+            return guess;
         }
         self.briefs.partition_point(|pane| pane.start < from)
     }

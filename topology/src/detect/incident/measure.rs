@@ -284,10 +284,7 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    // Each trip takes its failures to happen: what was seen between trips is chosen by them.
-    let beyond = (all_failed - shed) - share * arrived - ways::taken_by_trips(view, key, since);
-    let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < ways::EAGER_Z;
-    let eager = insignificant && ways::tripped_by_chance(view, (key, state), since, share);
+    let eager = ways::is_eager(view, (key, state), since, (all_failed - shed, arrived, share));
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
     let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.
@@ -297,7 +294,7 @@ fn flow(
         requests: asked,
         failed,
         reached,
-        seen: (served.requests > 0 || has_sidecar(view, key)).then_some(seen),
+        seen: (served.requests > 0 || (best.requests > 0 && has_sidecar(view, key))).then_some(seen),
         origin: f64::from(served.origin_failures) * unusual,
         propagated: f64::from(served.propagated_failures) * unusual,
         answered: own_failed * unusual,

@@ -12,14 +12,31 @@ use crate::graph::{Brief, EdgeState};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
 /// and its first trip was to be expected.
-pub(super) const EAGER_Z: f64 = 3.0;
+const EAGER_Z: f64 = 3.0;
 /// Trips expected in the breaker's window above which a trip is chance.
 const CHANCE: f64 = 0.01;
 /// A share of failures below which a baseline does not go: nobody never fails.
 const SHARE_FLOOR: f64 = 0.001;
 
+/// Whether an edge's breaker rejects although what reaches the server is as well as ever: of `arrived` attempts `failed` did, `share` of them
+/// normally.
+pub(super) fn is_eager(
+    view: &View<'_>,
+    edge: (&EdgeKey, &EdgeState),
+    since: Timestamp,
+    (failed, arrived, share): (f64, f64, f64),
+) -> bool {
+    if view.trips.of(edge.0).is_empty() {
+        return false;
+    }
+    // Each trip takes its failures to happen: what was seen between trips is chosen by them.
+    let beyond = failed - share * arrived - taken_by_trips(view, edge.0, since);
+    let significance = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt();
+    significance < EAGER_Z && tripped_by_chance(view, edge, since, share)
+}
+
 /// Failures in a row that the trips of an edge since then needed.
-pub(super) fn taken_by_trips(view: &View<'_>, key: &EdgeKey, since: Timestamp) -> f64 {
+fn taken_by_trips(view: &View<'_>, key: &EdgeKey, since: Timestamp) -> f64 {
     let in_a_row = |trip: &&Trip| trip.at >= since && trip.reason == TransitionReason::ConsecutiveFailures;
     view.trips.of(key).iter().filter(in_a_row).map(|trip| trip.numbers.2).sum()
 }
@@ -29,12 +46,7 @@ const BEFORE: Duration = Duration::from_secs(60);
 
 /// Whether the first trip of an edge since then had to be expected at its normal share of failed attempts: a run of `t` failures begins with
 /// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
-pub(super) fn tripped_by_chance(
-    view: &View<'_>,
-    (key, state): (&EdgeKey, &EdgeState),
-    since: Timestamp,
-    share: f64,
-) -> bool {
+fn tripped_by_chance(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), since: Timestamp, share: f64) -> bool {
     // A breaker counts attempts, of which retries hide the failed ones: each retry follows one.
     let before = state.brief_by(Reporter::Client, since - BEFORE, since);
     let hidden = f64::from(before.retries) / f64::from(before.attempts.max(1));
