@@ -216,11 +216,13 @@ const _: () = assert!(BYTES_PER_EDGE <= 1_536);
 pub(super) struct Watches {
     watches: Vec<EdgeWatch>,
     keys: Vec<Option<EdgeKey>>,
+    /// Places of edges that are degraded by their counts.
+    degraded: Vec<usize>,
 }
 
 impl Watches {
     pub(super) const fn new() -> Self {
-        Self { watches: Vec::new(), keys: Vec::new() }
+        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new() }
     }
 
     /// That of an edge of the graph.
@@ -241,15 +243,19 @@ impl Watches {
         (from, common): (Timestamp, &[Common; LATE]),
         frozen: &[Option<Timestamp>],
     ) {
+        self.degraded.clear();
         for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
             let frozen = frozen.get(place).copied().flatten();
             watch.judge(settings, (graph, place), (from, common), frozen);
+            if watch.is_degraded() {
+                self.degraded.push(place);
+            }
         }
     }
 
-    /// Every edge that is degraded by its counts.
+    /// Every edge that is degraded by its counts, as of the last window judged.
     pub(super) fn degraded(&self) -> BTreeSet<EdgeKey> {
-        self.iter().filter(|(_, watch)| watch.is_degraded()).map(|(key, _)| key.clone()).collect()
+        self.degraded.iter().filter_map(|place| self.keys.get(*place)?.clone()).collect()
     }
 
     /// Makes the watches those of the graph's edges.
