@@ -14,6 +14,7 @@ use crate::access_log::Line;
 use crate::app_side::Place;
 use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
+use crate::gateway::{self, Entry};
 use crate::headers;
 use crate::hits::Hit;
 use crate::late::Late;
@@ -41,6 +42,8 @@ pub(crate) struct Passed {
     endpoint: Arc<Endpoint>,
     /// Its line in the access log, written when the body is dropped.
     line: Option<Box<Line>>,
+    /// The caller's side of it at a gateway.
+    entry: Option<Box<Entry>>,
 }
 
 /// What a body that has not ended holds.
@@ -75,12 +78,21 @@ pub(crate) enum AnswerError {
 pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
     let (parts, inner) = response.into_parts();
     let endpoint = Arc::clone(open.lease.endpoint());
-    let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None };
+    let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None, entry: None };
     // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
     if passed.inner.is_end_stream() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         passed.finish();
     }
     Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))
+}
+
+/// Lets the caller's side of a request end with its answer.
+pub(crate) fn enclose(response: &mut Response<AnswerBody>, entry: Entry) {
+    let end = gateway::end_of(response);
+    match response.body_mut() {
+        AnswerBody::Passed(passed) if passed.open.is_some() => passed.entry = Some(Box::new(entry)),
+        AnswerBody::Passed(_) | AnswerBody::Own(_) => entry.ends(end, 0),
+    }
 }
 
 /// Lets an answer's line in the access log be written at its end.
@@ -117,6 +129,9 @@ impl Passed {
                 }
                 if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
                     open.exchange.response_bytes(data.len() as u64);
+                    if let Some(entry) = &mut self.entry {
+                        entry.answered(data.len() as u64);
+                    }
                     if let Some(line) = &mut self.line {
                         line.sent(data.len() as u64);
                     }
@@ -167,6 +182,16 @@ impl Passed {
                 lease.give_back(exchange.shared());
             }
             exchange.settle(end);
+            self.leave(exchange, end);
+        }
+    }
+
+    /// Records the exchange, and then the caller's side of it at a gateway.
+    fn leave(&mut self, exchange: Exchange, end: End) {
+        let received = exchange.received();
+        drop(exchange);
+        if let Some(entry) = self.entry.take() {
+            entry.ends(end, received);
         }
     }
 
@@ -187,6 +212,7 @@ impl Passed {
                 }
             }
             exchange.settle(End::Failed);
+            self.leave(exchange, End::Failed);
         }
         if let Some(line) = &mut self.line {
             line.broke_off();

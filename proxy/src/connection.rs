@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tripline_mesh::ListenerProtocol;
+use tripline_model::NodeKind;
 
 use crate::access_log::{AccessLog, Line};
 use crate::arrival::{Arrival, Security};
@@ -319,9 +320,13 @@ async fn arrive(
     original: Option<SocketAddr>,
     drain: &mut Drain,
 ) -> Option<(Wire, Arrival)> {
-    // Who connects to the sidecar itself means the first listener.
+    let at = |port: u16| worker.shared.plan.get().apps.iter().position(|app| app.port == port);
+    // Who connects to the sidecar itself means the first listener; a gateway has a port of its own for each other one.
     let listener = match original {
-        Some(original) => worker.shared.plan.get().apps.iter().position(|app| app.port == original.port())?,
+        Some(original) => at(original.port())?,
+        None if worker.shared.kind == NodeKind::Gateway => {
+            stream.local_addr().ok().and_then(|local| at(local.port())).unwrap_or_default()
+        }
         None => 0,
     };
     let app = worker.shared.app(listener)?;

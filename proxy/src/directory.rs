@@ -271,7 +271,8 @@ impl RequestHead for Head<'_> {
     }
 }
 
-fn without_port(host: &str) -> &str {
+/// A host without its port.
+pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // A colon in brackets belongs to an IPv6 address.
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -326,6 +327,7 @@ mod tests {
             mesh: "shop".into(),
             egress: EgressFilter::DropAll,
             listeners: Vec::new(),
+            entries: None,
             services: vec![service],
             policies: tripline_mesh::NodePolicies::default(),
             access_log: None,

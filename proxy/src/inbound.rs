@@ -31,7 +31,7 @@ use crate::tally::{Protection, Refusal};
 use crate::trace_context::TraceContext;
 use crate::upgrade::Ask;
 use crate::worker::Worker;
-use crate::{grpc, late, message, upgrade};
+use crate::{gateway, grpc, late, message, upgrade};
 
 /// Whether the caller belongs to the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub(crate) async fn serve(
     traffic: &Arc<Traffic>,
     mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
+    let plan = worker.shared.plan.get();
+    if let Some(gateway) = &plan.gateway {
+        return Box::pin(gateway::serve(worker, traffic, (&plan, gateway), request)).await;
+    }
     let busy = traffic.busy();
     let arrival = traffic.arrival();
     let ask = Ask::of(&mut request);
@@ -55,7 +59,6 @@ pub(crate) async fn serve(
         let text = "a request must not have both Content-Length and Transfer-Encoding";
         return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
     }
-    let plan = worker.shared.plan.get();
     let app = plan.apps.get(arrival.listener).filter(|_| parts.method != Method::CONNECT);
     let Some(app) = app else {
         worker.shard.refuse(Refusal::Unsupported);
@@ -123,7 +126,12 @@ fn remaining(headers: &HeaderMap, caller: Caller) -> Option<Duration> {
 }
 
 /// Answers a request that may not pass. It was answered as the policy wants, so it is no failure of anybody.
-fn turn_away(worker: &Worker, mut exchange: Exchange, client: &ServiceName, turned: Turned) -> Response<AnswerBody> {
+pub(crate) fn turn_away(
+    worker: &Worker,
+    mut exchange: Exchange,
+    client: &ServiceName,
+    turned: Turned,
+) -> Response<AnswerBody> {
     let own = worker.shared.service();
     let (status, word, text) = match turned {
         Turned::Denied => {
@@ -190,7 +198,7 @@ fn settle_answer(
 }
 
 /// Whom the request names: the authority of HTTP/2 or of an absolute URI, else the Host.
-fn host_of(parts: &http::request::Parts) -> HeaderValue {
+pub(crate) fn host_of(parts: &http::request::Parts) -> HeaderValue {
     let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let host = || parts.headers.get(http::header::HOST).cloned();
     authority.or_else(host).unwrap_or_else(|| HeaderValue::from_static("localhost"))

@@ -31,6 +31,7 @@ use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::faults;
+use crate::gateway::Destination;
 use crate::guard::Guard;
 use crate::guarded_io::Traffic;
 use crate::hash_key::hash_of;
@@ -127,9 +128,11 @@ async fn find<'a>(
     original: Option<SocketAddr>,
 ) -> Result<Found<'a>, (Refusal, String)> {
     let directory = &plan.directory;
+    let destination = parts.extensions.get::<Destination>();
+    let (name, seen) = destination.map_or((name, name), |to| (&*to.service, &*to.seen));
     match directory.find(name) {
         Lookup::Service(service) => {
-            let route = service.route(parts, name);
+            let route = service.route(parts, seen);
             let found = |route: &'a PlannedRoute| {
                 let way = route.way()?;
                 Some(Found { route, target: Arc::clone(&way.target), guard: way.guard.as_ref() })
@@ -378,7 +381,8 @@ impl Tries {
 
 /// What may be wrong with any request, and the Host it names otherwise.
 fn check(traffic: &Traffic, parts: &Parts) -> Result<HeaderValue, (Refusal, &'static str)> {
-    if traffic.begin() {
+    // What came in by a gateway has been looked at there.
+    if parts.extensions.get::<Destination>().is_none() && traffic.begin() {
         return Err((Refusal::BadRequest, "a request must not have both Content-Length and Transfer-Encoding"));
     }
     if parts.method == Method::CONNECT {

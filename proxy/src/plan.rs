@@ -18,6 +18,7 @@ use crate::app_side::AppSide;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::events::Events;
+use crate::gateway::Gateway;
 use crate::inbound_rules::InboundRules;
 use crate::roster::{MAX_TARGETS, Roster};
 use crate::settings::Configuration;
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<Arc<Target>>,
     /// The local application behind each listener of the node; none for a pure client.
     pub(crate) apps: Vec<Arc<AppSide>>,
+    /// What comes in by the listeners and where it goes, if this is a gateway.
+    pub(crate) gateway: Option<Gateway>,
     /// Certificates in use.
     pub(crate) tls: TlsFiles,
     /// Who may call the application, and how often.
@@ -128,6 +131,7 @@ impl Planner {
         let tls = self.tls_files(&apps, &targets, before);
         Ok(Plan {
             access_log,
+            gateway: Gateway::new(node),
             directory,
             targets,
             tls,

@@ -30,7 +30,7 @@ pub struct Args {
     /// App Mesh documents: a YAML file, or a folder of them.
     #[arg(long, env = "TRIPLINE_MESH", value_name = "PATH")]
     pub mesh: PathBuf,
-    /// The virtual node this sidecar stands beside.
+    /// The virtual node this sidecar stands beside, or the virtual gateway it is to be.
     #[arg(long, env = "TRIPLINE_NODE", value_name = "NAMESPACE/NAME")]
     pub node: Option<String>,
     /// App Mesh's way to say the node.
@@ -260,7 +260,7 @@ pub enum LoadError {
     Node(#[from] NodeError),
     /// Nobody said which node.
     #[error(
-        "which virtual node does this sidecar stand beside? say --node NAMESPACE/NAME or TRIPLINE_NODE; the mesh has {known}"
+        "which virtual node does this sidecar stand beside, or which virtual gateway is it? say --node NAMESPACE/NAME or TRIPLINE_NODE; the mesh has {known}"
     )]
     NoNode {
         /// The nodes there are.
@@ -282,7 +282,8 @@ impl Configuration {
         let loaded = Mesh::parse(&sources)?;
         let origin = Origin { path: path.to_owned(), node: node.map(str::to_owned), looks };
         let Some(node) = node else {
-            let known: Vec<String> = loaded.mesh.nodes.keys().map(ToString::to_string).collect();
+            let members = loaded.mesh.nodes.keys().chain(loaded.mesh.gateways.keys());
+            let known: Vec<String> = members.map(ToString::to_string).collect();
             return Err(LoadError::NoNode { known: known.join(", ") });
         };
         let node = loaded.mesh.find_node(node)?;

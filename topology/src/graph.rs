@@ -239,7 +239,8 @@ impl ServiceGraph {
         if let Some(node) = self.nodes.get_mut(name) {
             node.last_seen = node.last_seen.max(now);
             // A peer that was only guessed from spans turns out to be a service once it reports itself.
-            if kind == NodeKind::Service && !matches!(node.kind, NodeKind::Gateway) {
+            // Only a gateway itself knows that it is one.
+            if kind == NodeKind::Gateway || (kind == NodeKind::Service && node.kind != NodeKind::Gateway) {
                 node.kind = kind;
             }
             return name.clone();

@@ -172,7 +172,7 @@ fn grpc_event(word: &str) -> Option<GrpcRetryEvent> {
 }
 
 /// Greater is tried first.
-fn specificity(matches: &RouteMatch) -> (u8, usize, usize) {
+pub(super) fn specificity(matches: &RouteMatch) -> (u8, usize, usize) {
     let (form, length) = match &matches.path {
         TextMatch::Exact(path) => (2, path.len()),
         TextMatch::Regex(pattern) => (1, pattern.as_str().len()),

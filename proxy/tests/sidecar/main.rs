@@ -10,6 +10,7 @@ mod counts;
 mod deadlines;
 mod drills;
 mod forwarding;
+mod gateway;
 mod grpc;
 mod http2;
 mod life;
