@@ -129,8 +129,8 @@ impl RequestHead for Request {
     fn query(&self) -> &str {
         self.1.split_once('?').map_or("", |(_, query)| query)
     }
-    fn header(&self, name: &str) -> Option<&str> {
-        self.2.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        self.2.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
     }
     fn scheme(&self) -> &str {
         "http"

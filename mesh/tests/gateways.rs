@@ -54,8 +54,8 @@ impl RequestHead for Get<'_> {
     fn query(&self) -> &str {
         ""
     }
-    fn header(&self, name: &str) -> Option<&str> {
-        self.1.filter(|(known, _)| *known == name).map(|(_, value)| value)
+    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        self.1.filter(|(known, _)| *known == name).map(|(_, value)| value.into())
     }
     fn scheme(&self) -> &str {
         "http"

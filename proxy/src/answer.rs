@@ -21,6 +21,7 @@ use crate::late::Late;
 use crate::send::Lease;
 use crate::silence::{Over, SilenceTimer};
 use crate::target::Target;
+use crate::upgrade;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -76,11 +77,12 @@ pub(crate) enum AnswerError {
 
 /// Passes an answer through.
 pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
+    // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
+    let lives_on = upgrade::is_agreed(&response);
     let (parts, inner) = response.into_parts();
     let endpoint = Arc::clone(open.lease.endpoint());
     let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None, entry: None };
-    // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
-    if passed.inner.is_end_stream() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
+    if passed.inner.is_end_stream() && !lives_on {
         passed.finish();
     }
     Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))

@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tripline_mesh::{Listener, NodeConfig};
+use tripline_mesh::{Listener, NodeConfig, RetryPolicy};
 use tripline_model::{BreakerTransition, Sidecar};
 
 use crate::admin::{self, Admin};
@@ -423,7 +423,8 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
     let roster = Arc::new(Roster::default());
     let clock = Clock::start();
     let (own_events, own_roster) = (Arc::clone(&events), Arc::clone(&roster));
-    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, clock };
+    let default_retry = settings.app_mesh_retries.then(RetryPolicy::hidden_in_app_mesh);
+    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, default_retry, clock };
     let plan = planner.plan(configuration, None).map_err(|error| match error {
         PlanError::Tls(error) => StartError::Tls(error),
         error => StartError::Plan(error),

@@ -31,6 +31,7 @@ use crate::drain::Drain;
 use crate::guarded_io::{GuardedIo, Traffic};
 use crate::hits::Hit;
 use crate::tls::ServerSide;
+use crate::watched_io::WatchedIo;
 use crate::wire::{Spoken, Wire};
 use crate::worker::{Half, Worker};
 use crate::{answer, grpc, inbound, outbound, redirect, tcp};
@@ -263,6 +264,11 @@ async fn serve_http2(
             let is_grpc = grpc::is_grpc(request.headers());
             let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
+                // HTTP/1.1's are counted by hyper.
+                _ if request.headers().len() > worker.shared.limits.headers => {
+                    worker.shared.connections.hits.count(Hit::HeadTooLarge);
+                    answer::own(431, "head_too_large", "the request has too many header fields".to_owned())
+                }
                 Half::Inbound => inbound::serve(&worker, &traffic, request).await,
                 Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
             };
@@ -278,6 +284,7 @@ async fn serve_http2(
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.header_list)
         .max_pending_accept_reset_streams(limits.pending_resets)
@@ -287,7 +294,7 @@ async fn serve_http2(
         .max_send_buf_size(limits.send_buffer)
         .keep_alive_interval(limits.ping.0)
         .keep_alive_timeout(limits.ping.1)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(WatchedIo::new(wire, worker)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         served = connection.as_mut() => return served,
@@ -357,6 +364,9 @@ async fn secure(
         Ok((stream, security)) => Some((Wire::encrypted(stream), security)),
         Err(refused) => {
             worker.shared.connections.tls_refused.fetch_add(1, Ordering::Relaxed);
+            if refused.is_late() {
+                worker.shared.connections.hits.count(Hit::Handshake);
+            }
             let because = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
             tracing::debug!(%refused, because, "inbound connection refused");
             None

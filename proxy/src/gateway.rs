@@ -88,7 +88,7 @@ impl RequestHead for EntryHead<'_> {
         self.head.query()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
         self.head.header(name)
     }
 

@@ -93,9 +93,9 @@ pub(crate) async fn serve(
     }
     let form = app.endpoint.transport().form;
     message::put_into(form, &mut parts, host, trailers);
-    let ask = ask.filter(|_| form == message::Form::Http1);
+    let ask = ask.filter(|ask| ask.fits(form));
     if let Some(ask) = &ask {
-        ask.put_into(&mut parts.headers);
+        ask.put_into(form, &mut parts);
     }
     let deadline = limit.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let Some(place) = app.enter().await else {

@@ -5,7 +5,7 @@
 //! services call the application through it. Each half records every exchange exactly once, folds it into counts per
 //! edge, and once a second the counts leave as one report; breaker transitions leave at once, sampled spans in batches.
 //!
-//! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing` watch it, `outbound`, `inbound` or `gateway` serves,
+//! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing`, of HTTP/2 `watched_io` and `frames` watch it, `outbound`, `inbound` or `gateway` serves,
 //! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool`, `answer` passes the body
 //! on, `exchange` records. The way of its telemetry: `tally`, `report`, `export`, `collector_link`.
 //!
@@ -24,10 +24,12 @@ mod redirect;
 mod worker;
 
 mod aside;
+mod frames;
 mod framing;
 mod guarded_io;
 mod hits;
 mod tls;
+mod watched_io;
 mod wire;
 
 mod gateway;

@@ -26,7 +26,7 @@ use tripline_model::{FailureOrigin, NodeKind, Timestamp};
 
 use crate::answer::{self, AnswerBody, Open};
 use crate::crowd::Ticket;
-use crate::directory::{Lookup, PlannedRoute, retries_connection, retries_status};
+use crate::directory::{Lookup, PlannedRoute, retries_code, retries_connection, retries_status};
 use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
@@ -94,10 +94,10 @@ pub(crate) async fn serve(
         return aborted;
     }
     message::put_into(target.form(), &mut parts, host, trailers);
-    // HTTP/2 knows no such upgrade; there the request goes on without it.
-    let ask = ask.filter(|_| target.form() == message::Form::Http1);
+    // A wish that cannot be put to this server is left out.
+    let ask = ask.filter(|ask| ask.fits(target.form()));
     if let Some(ask) = &ask {
-        ask.put_into(&mut parts.headers);
+        ask.put_into(target.form(), &mut parts);
     }
     let own_limit = route.per_request.map(|limit| exchange.began() + limit);
     let ends = [own_limit, exchange.inherited_deadline()].into_iter().flatten().min();
@@ -205,7 +205,7 @@ impl Call<'_> {
             let Some(request) = tries.request() else { return fail(exchange, self.target, Failure::RequestBody) };
             let endpoint = Arc::clone(&picked.endpoint);
             let attempted = self.attempt(&mut exchange, picked, request).await;
-            let retry = tries.can_repeat() && policy.is_some_and(|policy| wants_retry(policy, &attempted));
+            let retry = tries.can_repeat() && policy.is_some_and(|policy| self.wants_retry(policy, &attempted));
             let pause = self.asked_pause(&attempted, &endpoint);
             if retry
                 && self.target.may_retry(self.worker.shared.clock.now())
@@ -303,6 +303,22 @@ impl Call<'_> {
         let now = self.worker.shared.clock.now();
         let held = self.target.hold(endpoint, asked, now);
         if self.target.has_other(endpoint, now) { Duration::ZERO } else { held }
+    }
+
+    /// Whether the policy wants another try. A status of gRPC that comes in trailers comes too late: the answer has begun.
+    fn wants_retry(&self, policy: &RetryPolicy, attempted: &Attempted) -> bool {
+        match attempted {
+            Attempted::Answer { response, .. } => {
+                let code = grpc::code(self.target.form(), response);
+                retries_status(policy, response.status().as_u16())
+                    || code.is_some_and(|code| retries_code(policy, code.number()))
+            }
+            Attempted::None(failure) if failure.is_of_caller() => false,
+            Attempted::None(failure) => {
+                let broken = failure.is_unsent() || *failure == Failure::Reset;
+                retries_status(policy, failure.status()) || (broken && retries_connection(policy))
+            }
+        }
     }
 
     /// Waits before the next attempt, at least `pause`; false when there is no time left for it.
@@ -454,17 +470,6 @@ fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
         return None;
     }
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn wants_retry(policy: &RetryPolicy, attempted: &Attempted) -> bool {
-    match attempted {
-        Attempted::Answer { response, .. } => retries_status(policy, response.status().as_u16()),
-        Attempted::None(failure) if failure.is_of_caller() => false,
-        Attempted::None(failure) => {
-            let broken = failure.is_unsent() || *failure == Failure::Reset;
-            retries_status(policy, failure.status()) || (broken && retries_connection(policy))
-        }
-    }
 }
 
 fn refuse(worker: &Worker, refusal: Refusal, text: String) -> Response<AnswerBody> {

@@ -4,13 +4,16 @@
 //! the same in the new configuration stays the same object: a target keeps its breakers, connections and budget, the
 //! application its places. What is gone finishes the requests it has and closes its idle connections.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 use thiserror::Error;
-use tripline_mesh::{ClientTls, EgressFilter, FaultInjection, NodeConfig, WeightedTarget};
+use tripline_mesh::{
+    ClientTls, EgressFilter, FaultInjection, ListenerProtocol, NodeConfig, RetryPolicy, WeightedTarget,
+};
 use tripline_model::{ServiceName, Timestamp};
 
 use crate::access_log::AccessLog;
@@ -91,6 +94,8 @@ pub(crate) struct Planner {
     pub(crate) roster: Arc<Roster>,
     /// Where the application listens when it is not the listener's port on this machine.
     pub(crate) app: Option<SocketAddr>,
+    /// What routes without a retry policy have, if anything.
+    pub(crate) default_retry: Option<RetryPolicy>,
     /// The time.
     pub(crate) clock: Clock,
 }
@@ -98,7 +103,7 @@ pub(crate) struct Planner {
 impl Planner {
     /// A plan of a configuration; what `before` has and still holds is taken over.
     pub(crate) fn plan(&self, configuration: &Configuration, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let node = &configuration.node;
+        let node = &*self.with_default_retry(&configuration.node);
         let apps = self.app_sides(node, before)?;
         let mut targets: Vec<Arc<Target>> = Vec::new();
         let mut known: FxHashMap<TargetKey, Arc<Target>> = FxHashMap::default();
@@ -141,6 +146,16 @@ impl Planner {
             faults: node.policies.faults.clone(),
             gone: OnceLock::new(),
         })
+    }
+
+    fn with_default_retry<'n>(&self, node: &'n NodeConfig) -> Cow<'n, NodeConfig> {
+        let Some(retry) = &self.default_retry else { return Cow::Borrowed(node) };
+        let mut node = node.clone();
+        let routes = node.services.iter_mut().flat_map(|service| &mut service.routes);
+        for route in routes.filter(|route| route.retry.is_none() && route.protocol != ListenerProtocol::Tcp) {
+            route.retry = Some(retry.clone());
+        }
+        Cow::Owned(node)
     }
 
     fn target(&self, weighted: &WeightedTarget, before: Option<&Plan>) -> Result<Arc<Target>, PlanError> {

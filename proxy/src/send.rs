@@ -2,17 +2,20 @@
 //!
 //! HTTP/1.1 connections are taken out of the pool for one request at a time, HTTP/2 connections are shared (`multiplex`).
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::message::Form;
-use crate::multiplex::{OnLine, SharedSender};
+use crate::multiplex::{LineState, OnLine, Opened};
 use crate::pool::Sender;
 use crate::request_body::RequestBody;
 use crate::transport;
@@ -91,6 +94,9 @@ async fn send_shared(
         if place.sender.ready().await.is_err() && tries < MAX_UNSENT {
             continue;
         }
+        if request.method() == Method::CONNECT {
+            takes_tunnels(&place, limits.connect).await?;
+        }
         match place.sender.try_send_request(request).await {
             Ok(mut response) => {
                 *response.version_mut() = http::Version::HTTP_11;
@@ -105,6 +111,21 @@ async fn send_shared(
         }
     }
 }
+
+/// Waits until a server has said that it takes extended CONNECT; it does so with the first bytes it sends, if at all.
+async fn takes_tunnels(place: &OnLine, longest: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + longest;
+    while !place.is_for_tunnels() {
+        if place.sender.is_closed() || Instant::now() >= deadline {
+            return Err(Failure::NoTunnel);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Time between two looks at what a server has said.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Connections that a request is offered to before it fails without having been sent.
 const MAX_UNSENT: u32 = 3;
@@ -130,7 +151,7 @@ async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Sender, Failure
     Ok(sender)
 }
 
-async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSender, Failure> {
+async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<Opened, Failure> {
     let io = TokioIo::new(transport::connect(endpoint, limits).await?);
     let http2 = &limits.http2;
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -144,10 +165,21 @@ async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSe
         .keep_alive_interval(http2.ping.0)
         .keep_alive_timeout(http2.ping.1);
     let (sender, connection) = builder.handshake(io).await.map_err(|error| Failure::of_exchange(&error))?;
+    let state = Arc::new(LineState::default());
+    let told = Arc::clone(&state);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = told.asked() => if connection.is_extended_connect_protocol_enabled() {
+                    told.takes_tunnels();
+                }
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection to a server ended");
         }
     });
-    Ok(sender)
+    Ok((sender, state))
 }

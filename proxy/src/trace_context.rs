@@ -74,7 +74,11 @@ impl TraceContext {
 fn may_have_context(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
-        name == "b3" || name.starts_with("trace") || name.starts_with("x-b3-") || name == "x-amzn-trace-id"
+        name == "b3"
+            || name.starts_with("trace")
+            || name.starts_with("x-b3-")
+            || name == "x-amzn-trace-id"
+            || name == "grpc-trace-bin"
     })
 }
 
