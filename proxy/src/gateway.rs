@@ -24,7 +24,7 @@ use crate::directory::{Head, without_port};
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::guarded_io::Traffic;
-use crate::inbound::{host_of, turn_away};
+use crate::inbound::{host_of, refuse_two_lengths, turn_away};
 use crate::plan::Plan;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::{Protection, Refusal};
@@ -136,9 +136,7 @@ pub(crate) async fn serve(
 ) -> Response<AnswerBody> {
     let (mut parts, body) = request.into_parts();
     if traffic.begin() {
-        worker.shard.refuse(Refusal::BadRequest);
-        let text = "a request must not have both Content-Length and Transfer-Encoding";
-        return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
+        return refuse_two_lengths(worker);
     }
     let Some(app) = plan.apps.get(traffic.arrival().listener).filter(|_| !is_tunnel(&parts)) else {
         worker.shard.refuse(Refusal::Unsupported);

@@ -55,9 +55,7 @@ pub(crate) async fn serve(
     let ask = Ask::of(&mut request);
     let (mut parts, body) = request.into_parts();
     if traffic.begin() {
-        worker.shard.refuse(Refusal::BadRequest);
-        let text = "a request must not have both Content-Length and Transfer-Encoding";
-        return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
+        return refuse_two_lengths(worker);
     }
     let app = plan.apps.get(arrival.listener).filter(|_| parts.method != Method::CONNECT);
     let Some(app) = app else {
@@ -117,6 +115,13 @@ pub(crate) async fn serve(
         }
         Err(failure) => fail(worker, exchange, failure, caller),
     }
+}
+
+/// Answers a request that has both Content-Length and Transfer-Encoding.
+pub(crate) fn refuse_two_lengths(worker: &Worker) -> Response<AnswerBody> {
+    worker.shard.refuse(Refusal::BadRequest);
+    let text = "a request must not have both Content-Length and Transfer-Encoding";
+    answer::own(400, Refusal::BadRequest.as_str(), text.to_owned())
 }
 
 /// How long a caller of the mesh says it will wait.
