@@ -297,10 +297,15 @@ async fn serve_http2(
         .serve_connection(TokioIo::new(WatchedIo::new(wire, worker)), service);
     let mut connection = pin!(connection);
     tokio::select! {
-        served = connection.as_mut() => return served,
+        served = connection.as_mut() => {
+            if served.as_ref().is_err_and(hyper::Error::is_timeout) {
+                worker.shared.connections.hits.count(Hit::Ping);
+            }
+            return served;
+        }
         () = drain.begun() => {}
         () = age.over(worker) => {}
-        () = unused(traffic, worker.shared.limits.silence.idle) => {}
+        () = unused(traffic, worker.shared.limits.silence.idle) => worker.shared.connections.hits.count(Hit::Idle),
     }
     // GOAWAY: what is under way is finished, nothing new is taken.
     connection.as_mut().graceful_shutdown();

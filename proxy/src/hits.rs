@@ -39,13 +39,15 @@ pub(crate) enum Hit {
     SmallData,
     /// Of HTTP/2: frames without content.
     IdleFrames,
+    /// Of HTTP/2: the other end did not say in time that it is still there.
+    Ping,
     /// A connection was not secured in time.
     Handshake,
 }
 
 impl Hit {
     /// All of them, in the order of their counters.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::HeadTimeout,
         Self::Idle,
         Self::HeadTooLarge,
@@ -62,6 +64,7 @@ impl Hit {
         Self::Continuations,
         Self::SmallData,
         Self::IdleFrames,
+        Self::Ping,
         Self::Handshake,
     ];
 
@@ -84,6 +87,7 @@ impl Hit {
             Self::Continuations => "http2_continuations",
             Self::SmallData => "http2_small_data",
             Self::IdleFrames => "http2_idle_frames",
+            Self::Ping => "http2_ping_timeout",
             Self::Handshake => "handshake_timeout",
         }
     }
@@ -145,7 +149,7 @@ mod tests {
         hits.count_failure(Failure::SlowBody);
         hits.count_failure(Failure::Timeout);
         let counts: Vec<u64> = hits.counts().map(|(_, count)| count).collect();
-        assert_eq!(counts, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(counts, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
         let mut words: Vec<&str> = hits.counts().map(|(word, _)| word).collect();
         words.dedup();
         assert_eq!(words.len(), Hit::ALL.len());

@@ -169,6 +169,19 @@ async fn more_streams_than_allowed_are_refused_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_is_asked_and_who_uses_nothing_is_told_to_go() {
+    let limits = LimitArgs { http2_ping_ms: 50, http2_ping_timeout_ms: 50, ..LimitArgs::default() };
+    let world = World::with(limits, 0);
+    let mut silent = TcpStream::connect(world.client.outbound()).await.unwrap();
+    silent.write_all(&[PREFACE, &EMPTY_SETTINGS].concat()).await.unwrap();
+    assert!(silent.read_to_end(&mut Vec::new()).await.is_ok(), "closed");
+    eventually("the ping without an answer", || (world.hits("http2_ping_timeout") == 1).then_some(()));
+    let world = World::with(LimitArgs { idle_timeout_ms: 50, ..LimitArgs::default() }, 0);
+    let _unused = RpcClient::connect(world.client.outbound()).await;
+    eventually("the connection that nobody uses", || (world.hits("idle_timeout") == 1).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn larger_headers_and_more_fields_than_allowed_are_refused() {
     let world = World::with(LimitArgs { max_headers: 20, ..LimitArgs::default() }, 0);
     let mut http2 = RpcClient::connect(world.client.outbound()).await;
