@@ -56,7 +56,7 @@ fn the_admin_port_shows_what_runs() {
 
 #[test]
 fn it_is_ready_when_every_service_has_an_endpoint_and_until_it_drains() {
-    let (folder, app) = (tempfile::tempdir().unwrap(), App::start(|_| Reply::of(200)));
+    let (folder, app) = (tempfile::tempdir().unwrap(), App::start(|_| Reply::of(200).after(3_000)));
     let file = folder.path().join("endpoints");
     let documents = web_and_checkout(80)
         + &crate::harness::mesh::policy("TrafficPolicy", "checkout", &format!("  endpointsFile: {}\n", file.display()));
@@ -68,11 +68,11 @@ fn it_is_ready_when_every_service_has_an_endpoint_and_until_it_drains() {
     std::fs::write(&file, app.address.to_string()).unwrap();
     eventually("it to be ready", || (client.admin("/readyz").status == 200).then_some(()));
     let mut under_way = Connection::open(client.outbound());
-    under_way.send("GET / HTTP/1.1\r\nHost: checkout\r\n");
+    under_way.send("GET / HTTP/1.1\r\nHost: checkout\r\n\r\n");
+    eventually("the request at the server", || (!app.seen().is_empty()).then_some(()));
     assert_eq!(client.admin_post("/drain").status, 202);
     let draining = client.admin("/readyz");
     assert_eq!((draining.status, draining.body.as_str()), (503, "draining\n"));
-    under_way.send("\r\n");
     assert_eq!(under_way.answer().unwrap().status, 200);
     client.stop();
 }
