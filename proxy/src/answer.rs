@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::access_log::Line;
 use crate::app_side::Place;
@@ -16,7 +15,9 @@ use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::headers;
 use crate::hits::Hit;
+use crate::http1::{Http1Connection, Switched};
 use crate::late::Late;
+use crate::reply::{Reply, ReplyError};
 use crate::send::Lease;
 use crate::silence::{Over, SilenceTimer};
 use crate::target::Target;
@@ -33,7 +34,7 @@ pub(crate) enum AnswerBody {
 /// A body passed through.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    inner: Incoming,
+    inner: Reply,
     timer: SilenceTimer,
     /// Gone when the body has ended.
     open: Option<Open>,
@@ -65,14 +66,14 @@ pub(crate) struct Open {
 pub(crate) enum AnswerError {
     /// The server stopped sending.
     #[error("reading the answer's body")]
-    Read(#[from] hyper::Error),
+    Read(#[from] ReplyError),
     /// It was silent for too long, or took too long altogether.
     #[error("the answer's body took too long: {0:?}")]
     Slow(Over),
 }
 
 /// Passes an answer through.
-pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
+pub(crate) fn pass(response: Response<Reply>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
     let (parts, inner) = response.into_parts();
     let endpoint = Arc::clone(open.lease.endpoint());
     let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None };
@@ -154,18 +155,16 @@ impl Passed {
         }
     }
 
-    /// The exchange and the connection, for whoever goes on with them.
-    pub(crate) fn into_open(mut self) -> Option<(Exchange, Lease)> {
-        self.open.take().map(|open| (open.exchange, open.lease))
+    /// The exchange, the loan and the connection that has switched to another protocol, for whoever goes on with them.
+    pub(crate) fn into_open(mut self) -> Option<(Exchange, Lease, Option<Switched>)> {
+        let switched = self.inner.take_connection().map(Http1Connection::switched);
+        self.open.take().map(|open| (open.exchange, open.lease, switched))
     }
 
     fn finish(&mut self) {
         self.judge(None);
         if let Some(Open { mut exchange, lease, end, .. }) = self.open.take() {
-            // What is left of a request's body would be read as the next request, or hold it up.
-            if exchange.is_request_sent() {
-                lease.give_back(exchange.shared());
-            }
+            lease.give_back(self.inner.take_connection());
             exchange.settle(end);
         }
     }

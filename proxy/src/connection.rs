@@ -154,8 +154,9 @@ async fn serve_http1(
         }
     });
     let mut http = http1::Builder::new();
-    // `GuardedIo` limits the time of a head.
-    http.max_buf_size(limits.buffer).max_header_size(limits.buffer).header_read_timeout(None);
+    // `GuardedIo` limits the time of a head. Head and body leave as one piece: copying a small body behind its head costs less than
+    // listing the pieces for the kernel.
+    http.max_buf_size(limits.buffer).max_header_size(limits.buffer).header_read_timeout(None).writev(false);
     if limits.headers != HYPER_HEADERS {
         http.max_headers(limits.headers);
     }
@@ -258,7 +259,8 @@ async fn serve_http2(
     let peer = traffic.arrival().peer;
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
-        async move {
+        // hyper makes a task of it, moving it several times; of a box only the pointer.
+        Box::pin(async move {
             let is_grpc = grpc::is_grpc(request.headers());
             let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
@@ -273,7 +275,7 @@ async fn serve_http2(
             }
             *response.version_mut() = Version::HTTP_2;
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -288,11 +290,17 @@ async fn serve_http2(
         .keep_alive_timeout(limits.ping.1)
         .serve_connection(TokioIo::new(wire), service);
     let mut connection = pin!(connection);
+    let ending = async {
+        tokio::select! {
+            () = drain.begun() => {}
+            () = age.over(worker) => {}
+            () = unused(traffic, worker.shared.limits.silence.idle) => {}
+        }
+    };
     tokio::select! {
+        biased;
         served = connection.as_mut() => return served,
-        () = drain.begun() => {}
-        () = age.over(worker) => {}
-        () = unused(traffic, worker.shared.limits.silence.idle) => {}
+        () = Aside::new(ending) => {}
     }
     // GOAWAY: what is under way is finished, nothing new is taken.
     connection.as_mut().graceful_shutdown();

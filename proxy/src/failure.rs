@@ -99,16 +99,22 @@ impl Failure {
         }
     }
 
-    /// Of an exchange on a connection.
+    /// Of a body that could not be sent.
+    pub(crate) const fn of_body(error: &RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Silent(_) => Self::SlowBody,
+            RequestBodyError::TooLarge(_) => Self::LargeBody,
+            RequestBodyError::Read(_) => Self::RequestBody,
+        }
+    }
+
+    /// Of an exchange on an HTTP/2 connection.
     pub(crate) fn of_exchange(error: &hyper::Error) -> Self {
         if error.is_parse() {
             Self::BadAnswer
         } else if error.is_user() {
-            match error.source().and_then(|source| source.downcast_ref::<RequestBodyError>()) {
-                Some(RequestBodyError::Silent(_)) => Self::SlowBody,
-                Some(RequestBodyError::TooLarge(_)) => Self::LargeBody,
-                _ => Self::RequestBody,
-            }
+            let body = error.source().and_then(|source| source.downcast_ref::<RequestBodyError>());
+            body.map_or(Self::RequestBody, Self::of_body)
         } else {
             Self::Reset
         }

@@ -23,8 +23,9 @@ use crate::guarded_io::Traffic;
 use crate::headers;
 use crate::inbound_rules::Turned;
 use crate::late::Late;
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
-use crate::send::Lease;
+use crate::send::{Attempt, Keep, Lease};
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::{Protection, Refusal};
@@ -104,7 +105,8 @@ pub(crate) async fn serve(
     let limits = &worker.shared.limits;
     let body = RequestBody::stream(body, limits.body_silence, exchange.count_streamed()).at_most(limits.request_bytes);
     exchange.attempt_begins();
-    match send(worker, app, deadline, Request::from_parts(parts, body)).await {
+    let attempt = Attempt { head: &mut parts, keep: Keep::Nothing, body, limit: deadline };
+    match send(worker, app, attempt).await {
         Ok((mut response, lease)) => {
             let timer = SilenceTimer::new(Some(app.idle.unwrap_or(worker.shared.limits.body_silence)), deadline);
             let idle = app.idle.unwrap_or(worker.shared.limits.silence.idle);
@@ -143,27 +145,18 @@ fn turn_away(worker: &Worker, mut exchange: Exchange, client: &ServiceName, turn
     response
 }
 
-async fn send(
-    worker: &Worker,
-    app: &AppSide,
-    deadline: Option<Instant>,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+async fn send(worker: &Worker, app: &AppSide, attempt: Attempt<'_>) -> Result<(Response<Reply>, Lease), Failure> {
+    if attempt.limit.is_some_and(|limit| limit <= Instant::now()) {
         // Nobody waits for the answer any more.
         return Err(Failure::Timeout);
     }
-    let sending = crate::send::send(worker, &app.endpoint, request);
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(Failure::Timeout)),
-        None => sending.await,
-    }
+    crate::send::send(worker, &app.endpoint, attempt).await
 }
 
 /// Prepares an answer of the application for its caller and tells how the exchange ends with it.
 fn settle_answer(
     exchange: &mut Exchange,
-    response: &mut Response<Incoming>,
+    response: &mut Response<Reply>,
     caller: Caller,
     form: message::Form,
 ) -> (End, Option<Box<Late>>) {

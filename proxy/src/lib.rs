@@ -51,9 +51,11 @@ mod target_rules;
 
 mod failure;
 mod faults;
+mod http1;
 mod message;
 mod multiplex;
 mod pool;
+mod reply;
 mod request_body;
 mod send;
 mod transport;

@@ -38,8 +38,9 @@ use crate::headers;
 use crate::late::Late;
 use crate::mark::Mark;
 use crate::plan::Plan;
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
-use crate::send::{self, Lease};
+use crate::send::{self, Attempt, Keep, Lease};
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::Refusal;
@@ -178,7 +179,7 @@ struct Call<'a> {
 /// What came of one attempt.
 #[expect(clippy::large_enum_variant, reason = "nearly every attempt is answered; a box would cost each an allocation")]
 enum Attempted {
-    Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
+    Answer { response: Response<Reply>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
     None(Failure),
 }
 
@@ -199,9 +200,8 @@ impl Call<'_> {
         };
         let mut tries = Tries::new(parts, body, policy.map_or(0, |policy| policy.max_retries));
         loop {
-            let Some(request) = tries.request() else { return fail(exchange, self.target, Failure::RequestBody) };
             let endpoint = Arc::clone(&picked.endpoint);
-            let attempted = self.attempt(&mut exchange, picked, request).await;
+            let attempted = self.attempt(&mut exchange, picked, &mut tries).await;
             let retry = tries.can_repeat() && policy.is_some_and(|policy| wants_retry(policy, &attempted));
             let pause = self.asked_pause(&attempted, &endpoint);
             if retry
@@ -232,19 +232,15 @@ impl Call<'_> {
         }
     }
 
-    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, mut request: Request<RequestBody>) -> Attempted {
+    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, tries: &mut Tries) -> Attempted {
         let limit = self.attempt_limit();
         if let Some(left) = limit.and_then(|limit| self.worth_telling(limit)) {
-            request.headers_mut().insert(headers::DEADLINE, left.into());
+            tries.head.headers.insert(headers::DEADLINE, left.into());
         }
         exchange.attempt_begins();
         exchange.protected(picked.endpoint.transport().protection());
         let trace = exchange.context().trace;
-        let sending = send::send(self.worker, &picked.endpoint, request);
-        let sent = match limit {
-            Some(limit) => tokio::time::timeout_at(limit, sending).await.unwrap_or(Err(Failure::Timeout)),
-            None => sending.await,
-        };
+        let sent = send::send(self.worker, &picked.endpoint, tries.next(limit)).await;
         if exchange.is_described() {
             exchange.span_end(SpanEnd { endpoint: Some(picked.endpoint.label().into()), ..SpanEnd::default() });
         }
@@ -345,34 +341,35 @@ impl Call<'_> {
 
 /// The request of each attempt, as long as it can be made.
 struct Tries {
-    /// Gone once it was given away for the last attempt.
-    head: Option<Parts>,
+    head: Parts,
     body: RequestBody,
     left: u32,
+    is_over: bool,
 }
 
 impl Tries {
     fn new(head: Parts, body: RequestBody, retries: u32) -> Self {
         // What passes through is gone after the first attempt.
         let left = if matches!(body, RequestBody::Stream(_)) { 0 } else { retries };
-        Self { head: Some(head), body, left }
+        Self { head, body, left, is_over: false }
     }
 
     const fn can_repeat(&self) -> bool {
-        self.head.is_some()
+        !self.is_over
     }
 
-    fn request(&mut self) -> Option<Request<RequestBody>> {
+    fn next(&mut self, limit: Option<Instant>) -> Attempt<'_> {
         if self.left == 0 {
-            let body = std::mem::replace(&mut self.body, RequestBody::Empty);
-            return Some(Request::from_parts(self.head.take()?, body));
+            self.is_over = true;
+            let body = std::mem::take(&mut self.body);
+            return Attempt { head: &mut self.head, keep: Keep::Nothing, body, limit };
         }
         self.left -= 1;
         let body = match &self.body {
             RequestBody::Whole(bytes) => RequestBody::Whole(bytes.clone()),
             RequestBody::Empty | RequestBody::Stream(_) => RequestBody::Empty,
         };
-        Some(Request::from_parts(self.head.clone()?, body))
+        Attempt { head: &mut self.head, keep: Keep::Head, body, limit }
     }
 }
 
@@ -424,7 +421,7 @@ async fn prepare_body(
 }
 
 /// What an answer's head says about the attempt, to the edge, the breaker and whoever waits for the answer.
-fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
+fn judge(response: &Response<Reply>, head: grpc::Head, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
     if let grpc::Head::Ended(code) = head {
         let mark = response.headers().get(headers::BREAKER).filter(|_| from == NodeKind::Service);
         return code.judged(mark.and_then(Mark::read));
@@ -445,7 +442,7 @@ fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (At
 }
 
 /// The pause that an answer asks for, in seconds; a date is not read, because the clocks of two machines differ.
-fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+fn retry_after(response: &Response<Reply>) -> Option<Duration> {
     if !matches!(response.status().as_u16(), 429 | 503) {
         return None;
     }

@@ -20,6 +20,7 @@ use crate::answer::{self, AnswerBody};
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::guarded_io::Traffic;
+use crate::http1::Switched;
 use crate::pump::{self, Ended};
 use crate::send::Lease;
 
@@ -75,13 +76,12 @@ pub(crate) fn settle(
         }
         return response;
     }
-    let server = response.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, body) = response.into_parts();
     let open = match body {
         AnswerBody::Passed(passed) => passed.into_open(),
         AnswerBody::Own(_) => None,
     };
-    let Some((mut exchange, lease)) = open else { return unexpected() };
+    let Some((mut exchange, lease, server)) = open else { return unexpected() };
     let (Some(ask), Some(server)) = (ask, server) else {
         exchange.attempt_ends(AttemptEnd::NoAnswer);
         exchange.settle(End::Failed);
@@ -99,10 +99,9 @@ fn unexpected() -> Response<AnswerBody> {
     answer::own(failure.status(), failure.word(), format!("the server {}", failure.text()))
 }
 
-async fn tunnel(mut exchange: Exchange, lease: Lease, (client, server): (OnUpgrade, OnUpgrade), idle: Duration) {
-    let upgraded = tokio::try_join!(client, server);
-    let (mut client, mut server) = match upgraded {
-        Ok((client, server)) => (TokioIo::new(client), TokioIo::new(server)),
+async fn tunnel(mut exchange: Exchange, lease: Lease, (client, mut server): (OnUpgrade, Switched), idle: Duration) {
+    let mut client = match client.await {
+        Ok(client) => TokioIo::new(client),
         Err(error) => {
             tracing::debug!(%error, "upgrade not completed");
             return;
