@@ -6,7 +6,7 @@
 //! edge, and once a second the counts leave as one report; breaker transitions leave at once, sampled spans in batches.
 //!
 //! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing` watch it, `outbound` or `inbound` serves,
-//! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool`, `answer` passes the body
+//! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool` (`http1`, or `multiplex` for HTTP/2), `answer` passes the body
 //! on, `exchange` records. The way of its telemetry: `tally`, `report`, `export`, `collector_link`.
 //!
 //! No traffic ever waits for telemetry: queues are bounded, what does not fit is dropped and counted.

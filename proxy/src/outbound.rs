@@ -177,7 +177,6 @@ struct Call<'a> {
 }
 
 /// What came of one attempt.
-#[expect(clippy::large_enum_variant, reason = "nearly every attempt is answered; a box would cost each an allocation")]
 enum Attempted {
     Answer { response: Response<Reply>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
     None(Failure),

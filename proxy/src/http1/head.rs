@@ -83,6 +83,8 @@ struct Said {
     coding: Option<Coding>,
     closes: bool,
     keeps: bool,
+    /// HTTP/1.1: it goes on unless somebody says otherwise.
+    persists: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +158,7 @@ pub(super) fn parse(read: &mut BytesMut, places: &mut Vec<Place>, asked: Asked) 
         let _ = read.split_to(length);
         return Ok(Parsed::Interim);
     }
-    let persists = head.version == Some(1);
+    let mut said = Said { persists: head.version == Some(1), ..Said::default() };
     let reason = head.reason.filter(|reason| !reason.is_empty() && Some(*reason) != status.canonical_reason());
     let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
     let start = read.as_ptr() as usize;
@@ -174,10 +176,9 @@ pub(super) fn parse(read: &mut BytesMut, places: &mut Vec<Place>, asked: Asked) 
     if let Some(reason) = reason {
         response.extensions_mut().insert(reason);
     }
-    let mut said = Said::default();
     *response.headers_mut() = take_fields(&bytes, places, &mut said)?;
-    let framing = said.framing((asked, status), persists)?;
-    Ok(Parsed::Answer(Answer { response, framing, closes: said.closes || !(persists || said.keeps) }))
+    let framing = said.framing(asked, status)?;
+    Ok(Parsed::Answer(Answer { response, framing, closes: said.closes || !(said.persists || said.keeps) }))
 }
 
 /// The fields of a head, but for those that concern nobody behind this connection.
@@ -238,8 +239,8 @@ impl Said {
         self.coding = Some(if last.eq_ignore_ascii_case(b"chunked") { Coding::Chunked } else { Coding::Other });
     }
 
-    fn framing(&self, (asked, status): (Asked, StatusCode), persists: bool) -> Result<Framing, Malformed> {
-        if self.coding.is_some() && (self.length.is_some() || !persists) {
+    fn framing(&self, asked: Asked, status: StatusCode) -> Result<Framing, Malformed> {
+        if self.coding.is_some() && (self.length.is_some() || !self.persists) {
             return Err(Malformed);
         }
         let bodiless =
