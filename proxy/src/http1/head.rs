@@ -368,8 +368,10 @@ mod tests {
 
         #[test]
         fn digits_are_those_of_the_standard_library(value in any::<u64>()) {
-            prop_assert_eq!(Digits::of(value).as_bytes(), value.to_string().as_bytes());
-            prop_assert_eq!(number(value.to_string().as_bytes()), Some(value));
+            let text = value.to_string();
+            let digits = Digits::of(value);
+            prop_assert_eq!(digits.as_bytes(), text.as_bytes());
+            prop_assert_eq!(number(text.as_bytes()), Some(value));
         }
     }
 }
