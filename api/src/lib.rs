@@ -10,6 +10,7 @@ pub mod demo;
 pub mod error;
 pub mod explain;
 pub mod graph;
+pub mod history;
 pub mod incident;
 pub mod mesh;
 pub mod proxy;
@@ -22,6 +23,7 @@ pub use demo::{DemoFault, DemoFaultKind, DemoFaultList, DemoFaultRequest};
 pub use error::{ApiError, ErrorBody};
 pub use explain::{ExplainedCount, Explanation};
 pub use graph::{BreakerState, Edge, EdgeList, Graph, Health, Latency, Node, NodeKind, Position};
+pub use history::{ChangeKind, EdgeChange, GraphDifference, Moment, NodeChange, Operation, OperationList};
 pub use incident::{
     AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, Incident, IncidentList, Level, PathEvent, PathStep,
     Phase,

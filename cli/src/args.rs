@@ -157,9 +157,9 @@ pub struct CollectorArguments {
 #[derive(Debug, Subcommand)]
 pub enum ShowCommand {
     /// Services: health, rate, errors, latency.
-    Services(ListArguments),
+    Services(StatisticsArguments),
     /// Edges: who calls whom, how well, and the state of the breakers between.
-    Edges(ListArguments),
+    Edges(StatisticsArguments),
     /// Circuit breakers, open ones first.
     Breakers(ListArguments),
     /// Incidents, newest first; with an ID everything about one.
@@ -170,6 +170,10 @@ pub enum ShowCommand {
     Top(TopArguments),
     /// One trace as a tree.
     Trace(TraceArguments),
+    /// Traces by service, operation, duration, error and attribute, newest first.
+    Traces(TracesArguments),
+    /// The operations of a service over a range of time, the slowest first.
+    Operations(OperationsArguments),
     /// Log records, newest last.
     Logs(LogsArguments),
     /// Why there is an edge between two services, or none.
@@ -194,6 +198,71 @@ pub struct ListArguments {
     /// Ask again every two seconds until Ctrl-C.
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `tripline services` and `tripline edges`.
+#[derive(Debug, Clone, Args)]
+pub struct StatisticsArguments {
+    /// As it was then, RFC 3339 [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Over how long: as in 60s, 5m; with --at also as in 2h, 7d.
+    #[arg(long, value_name = "LENGTH")]
+    pub window: Option<String>,
+    /// As for all lists.
+    #[command(flatten)]
+    pub list: ListArguments,
+}
+
+/// `tripline traces`.
+#[derive(Debug, Clone, Args)]
+pub struct TracesArguments {
+    /// With a span of this service, as in shop/web.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service: Option<String>,
+    /// With a span of this name (of that service).
+    #[arg(long, value_name = "NAME")]
+    pub operation: Option<String>,
+    /// With a span that has this attribute, as in http.route=/cart.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub attribute: Option<String>,
+    /// That took at least so many milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub min_ms: Option<f64>,
+    /// Only with an error (true), or only without any (false).
+    #[arg(long, value_name = "BOOL")]
+    pub error: Option<bool>,
+    /// From when on, and so on.
+    #[command(flatten)]
+    pub range: RangeArguments,
+}
+
+/// `tripline operations`.
+#[derive(Debug, Clone, Args)]
+pub struct OperationsArguments {
+    /// Of which service, as in shop/web.
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub service: String,
+    /// From when on, and so on.
+    #[command(flatten)]
+    pub range: RangeArguments,
+}
+
+/// What look-ups over a range of time take.
+#[derive(Debug, Clone, Args)]
+pub struct RangeArguments {
+    /// From this time on, RFC 3339 [default: an hour before the end].
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Until this time, RFC 3339 [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
 }
 
 /// `tripline incidents`.
@@ -271,18 +340,23 @@ pub enum GraphOutput {
     Json,
     /// A picture, as the web UI lays it out.
     Svg,
+    /// Columns: what differs; only with --compare.
+    Table,
 }
 
 /// `tripline graph`.
 #[derive(Debug, Args)]
 pub struct GraphArguments {
-    /// How to write it.
-    #[arg(short, long, value_name = "FORMAT", default_value = "dot")]
-    pub output: GraphOutput,
+    /// How to write it [default: dot; with --compare: table, or json].
+    #[arg(short, long, value_name = "FORMAT", requires_if("table", "compare"))]
+    pub output: Option<GraphOutput>,
     /// As it was then, RFC 3339 [default: now].
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// Over how long.
+    /// Tell what differs from then, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub compare: Option<String>,
+    /// Over how long: as in 60s, 5m; with --at also as in 2h, 7d.
     #[arg(long, value_name = "LENGTH", default_value = "60s")]
     pub window: String,
     /// Only this namespace.
@@ -463,8 +537,8 @@ mod tests {
         for line in ["tripline --collector http://c:1 edges -o json", "tripline edges -o json --collector http://c:1"] {
             let parsed = parse(line).expect("good arguments");
             assert_eq!(parsed.api.collector, "http://c:1");
-            let Command::Show(ShowCommand::Edges(list)) = parsed.command else { panic!("not edges") };
-            assert_eq!((list.output, list.watch), (Output::Json, false));
+            let Command::Show(ShowCommand::Edges(edges)) = parsed.command else { panic!("not edges") };
+            assert_eq!((edges.list.output, edges.list.watch), (Output::Json, false));
         }
     }
 
@@ -478,6 +552,8 @@ mod tests {
             ("tripline demo --seconds 0", "1..=86400"),
             ("tripline demo --report-to http://x:1 --webhook http://y:1", "cannot be used with"),
             ("tripline edges -o yaml", "possible values: table, json"),
+            ("tripline graph -o table", "--compare <TIME>"),
+            ("tripline operations", "<NAMESPACE/NAME>"),
             ("tripline edgess", "edges"),
             ("tripline mesh check", "<PATH>"),
             ("tripline detect", "<WINDOWS>"),

@@ -7,15 +7,17 @@ mod figures;
 mod incident;
 mod incidents;
 mod logs;
+mod operations;
 mod proxies;
 mod services;
 mod top;
 mod trace;
+mod traces;
 mod watch;
 
 use serde::de::DeserializeOwned;
 
-use crate::args::{ApiArguments, IncidentArguments, ListArguments, Output, ShowCommand};
+use crate::args::{ApiArguments, IncidentArguments, ListArguments, Output, ShowCommand, StatisticsArguments};
 use crate::client::{Client, ClientError, segment};
 use crate::exit::Outcome;
 use crate::style;
@@ -25,8 +27,8 @@ use crate::table::Table;
 pub(crate) async fn run(command: ShowCommand, api: &ApiArguments) -> Outcome {
     let client = Client::new(api)?;
     match command {
-        ShowCommand::Services(list) => show::<tripline_api::ServiceList>(&client, &list).await,
-        ShowCommand::Edges(list) => show::<tripline_api::EdgeList>(&client, &list).await,
+        ShowCommand::Services(arguments) => show_at::<tripline_api::ServiceList>(&client, &arguments).await,
+        ShowCommand::Edges(arguments) => show_at::<tripline_api::EdgeList>(&client, &arguments).await,
         ShowCommand::Breakers(list) => show::<tripline_api::BreakerList>(&client, &list).await,
         ShowCommand::Proxies(list) => show::<tripline_api::ProxyList>(&client, &list).await,
         ShowCommand::Incidents(IncidentArguments { id: None, list }) => {
@@ -35,6 +37,8 @@ pub(crate) async fn run(command: ShowCommand, api: &ApiArguments) -> Outcome {
         ShowCommand::Incidents(IncidentArguments { id: Some(id), list }) => one_incident(&client, &id, &list).await,
         ShowCommand::Top(arguments) => top::run(&client, &arguments).await,
         ShowCommand::Trace(arguments) => trace::run(&client, &arguments).await,
+        ShowCommand::Traces(arguments) => traces::run(&client, &arguments).await,
+        ShowCommand::Operations(arguments) => operations::run(&client, &arguments).await,
         ShowCommand::Logs(arguments) => logs::run(&client, &arguments).await,
         ShowCommand::Explain(arguments) => explain::run(&client, &arguments).await,
     }
@@ -50,14 +54,22 @@ trait Listed: DeserializeOwned {
 }
 
 async fn show<T: Listed>(client: &Client, arguments: &ListArguments) -> Outcome {
-    watch::shown(arguments, async || {
-        let list = client.get_list(T::PATH).await?;
-        match arguments.output {
-            Output::Json => Ok(json(&list, arguments.watch)),
-            Output::Table => Ok(client.read::<T>(T::PATH, list)?.table().render(style::colours_on_stdout())),
-        }
-    })
-    .await
+    watch::shown(arguments, async || written::<T>(client, client.get_list(T::PATH).await?, arguments)).await
+}
+
+/// Lists that can be had for a time in the past, too; they come in one page.
+async fn show_at<T: Listed>(client: &Client, arguments: &StatisticsArguments) -> Outcome {
+    let wanted = [("at", arguments.at.as_deref()), ("window", arguments.window.as_deref())];
+    let query: Vec<(&str, &str)> = wanted.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let list = &arguments.list;
+    watch::shown(list, async || written::<T>(client, client.get_json(T::PATH, &query).await?, list)).await
+}
+
+fn written<T: Listed>(client: &Client, list: serde_json::Value, arguments: &ListArguments) -> Shown {
+    match arguments.output {
+        Output::Json => Ok(json(&list, arguments.watch)),
+        Output::Table => Ok(client.read::<T>(T::PATH, list)?.table().render(style::colours_on_stdout())),
+    }
 }
 
 async fn one_incident(client: &Client, id: &str, arguments: &ListArguments) -> Outcome {

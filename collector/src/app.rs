@@ -81,6 +81,9 @@ pub enum AppError {
     /// History.
     #[error(transparent)]
     History(#[from] history::OpenError),
+    /// History's object store.
+    #[error(transparent)]
+    Bucket(#[from] history::BucketError),
     /// The mesh documents given last.
     #[error("cannot read the stored mesh; check the folder of `data_dir`")]
     Mesh(#[source] std::io::Error),
@@ -121,8 +124,9 @@ pub async fn run(
     let (live, live_task) = live::task(live::Limits::default(), live::Settings::default());
     let counters = Arc::new(receive::Counters::default());
     let (store, journal_end) = open_journal(&config, &counters)?;
-    let settings =
-        history::Settings { journal_end, ..history::Settings::new(config.data_dir.clone(), config.retention) };
+    let remote = open_remote(&config).await?;
+    let kept = history::Settings::new(config.data_dir.clone(), config.retention);
+    let settings = history::Settings { journal_end, remote, ..kept };
     let (history, owner) = history::open(settings)?;
     let store = store.map(|journal| Store { durable: history.durable(), ..journal });
     let (exporters, targets) = Exporters::open(&config.export)?;
@@ -201,6 +205,13 @@ fn named(parts: &mut Parts, name: &'static str, part: impl Future<Output = ()> +
         part.await;
         name
     });
+}
+
+/// History's object store, where one is configured.
+async fn open_remote(config: &Config) -> Result<Option<history::Remote>, history::BucketError> {
+    let Some(store) = &config.history_store else { return Ok(None) };
+    let bucket = history::Bucket::connect(store)?;
+    Ok(Some(history::Remote::open(bucket, &config.data_dir, store.cache_bytes).await?))
 }
 
 /// The journal, unless acknowledging from memory was chosen, and the highest position in it.

@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod assets;
+mod difference;
 mod explain;
 mod faults;
 mod graph;

@@ -2,6 +2,8 @@
 //!
 //! Only what is listed in [`Bench`] exists; asking for another is a usage error that names these.
 
+mod history;
+
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -16,6 +18,8 @@ use crate::{command, ui};
 pub(crate) enum Bench {
     /// Sizes of the web UI's files: as they are, as brotli, as gzip
     Ui,
+    /// History: bytes on disk, traces by id, slowest operations, graphs of the past
+    History,
     /// The cascade detector on simulated incidents, beside simple methods, and its speed
     Topology,
 }
@@ -25,6 +29,7 @@ pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String])
     let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
+        Bench::History => history::history(places, arguments),
         Bench::Topology => topology(places, arguments),
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::document::{self, Problems, Section};
 use super::{
-    Alert, Compression, Config, Durability, ExportProtocol, Limits, Listen, OtlpTarget, Overrides, Retention, Secret,
-    SelfTelemetry, Tls, Webhook, value,
+    Alert, Compression, Config, Durability, ExportProtocol, HistoryStore, Limits, Listen, OtlpTarget, Overrides,
+    Retention, Secret, SelfTelemetry, Tls, Webhook, value,
 };
 
 /// The line of each field that the file gives and that is checked again once everything is known.
@@ -30,6 +30,7 @@ pub(super) fn config(text: &str, problems: &mut Problems) -> (Config, Lines) {
     config.export = export(&mut root, problems);
     config.alert = alert(&mut root, problems);
     retention(&mut root, &mut config.retention, problems);
+    config.history_store = history_store(&mut root, problems);
     config.self_telemetry = self_telemetry(&mut root, problems);
     root.end(problems);
     (config, lines)
@@ -164,9 +165,26 @@ fn retention(root: &mut Section<'_>, retention: &mut Retention, problems: &mut P
     section.set("spans_hours", &mut retention.spans, value::hours, problems);
     section.set("logs_hours", &mut retention.logs, value::hours, problems);
     section.set("edges_hours", &mut retention.edges, value::hours, problems);
+    section.set("edges_1m_hours", &mut retention.edges_1m, value::hours, problems);
+    section.set("edges_1h_hours", &mut retention.edges_1h, value::hours, problems);
     section.set("incidents_hours", &mut retention.incidents, value::hours, problems);
     section.set("disk_bytes", &mut retention.disk_bytes, value::bytes, problems);
+    retention.spans_bytes = section.value("spans_bytes", value::bytes, problems);
+    retention.logs_bytes = section.value("logs_bytes", value::bytes, problems);
+    retention.edges_bytes = section.value("edges_bytes", value::bytes, problems);
+    retention.edges_1m_bytes = section.value("edges_1m_bytes", value::bytes, problems);
+    retention.edges_1h_bytes = section.value("edges_1h_bytes", value::bytes, problems);
     section.end(problems);
+}
+
+fn history_store(root: &mut Section<'_>, problems: &mut Problems) -> Option<HistoryStore> {
+    let mut section = root.section("history", problems);
+    let place = section.value("store", value::bucket, problems);
+    let endpoint = section.value("endpoint", value::url, problems);
+    let mut cache_bytes = 10 << 30;
+    section.set("cache_bytes", &mut cache_bytes, value::bytes, problems);
+    section.end(problems);
+    place.map(|(bucket, prefix)| HistoryStore { bucket, prefix, endpoint, cache_bytes })
 }
 
 fn self_telemetry(root: &mut Section<'_>, problems: &mut Problems) -> Option<SelfTelemetry> {
@@ -308,7 +326,7 @@ mod tests {
                 "tripline.yaml:6: export.otlp[0].endpoint: missing; an address such as http://127.0.0.1:4317",
                 "tripline.yaml:6: export.otlp[0].protocol: expected one of grpc, http, found \"carrier_pigeon\"",
                 "tripline.yaml:7: colour: unknown key; known here: data_dir, listen, token, allow_unauthenticated, tls, \
-                 sync_interval, durability, limits, export, alert, retention, self_telemetry",
+                 sync_interval, durability, limits, export, alert, retention, history, self_telemetry",
             ]
         );
     }

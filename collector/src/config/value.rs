@@ -61,6 +61,17 @@ pub(super) fn url(node: &Node) -> Result<Url, String> {
     Url::parse(&text(node).unwrap_or_default())
 }
 
+/// A bucket in an object store, and a prefix in it that may be empty.
+pub(super) fn bucket(node: &Node) -> Result<(String, String), String> {
+    let text = text(node).unwrap_or_default();
+    let place = text.strip_prefix("s3://").unwrap_or_default();
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    if bucket.is_empty() {
+        return Err("an address such as s3://bucket/prefix".to_owned());
+    }
+    Ok((bucket.to_owned(), prefix.trim_matches('/').to_owned()))
+}
+
 pub(super) fn flag(node: &Node) -> Result<bool, String> {
     match &node.data {
         YamlData::Value(Scalar::Boolean(value)) => Ok(*value),

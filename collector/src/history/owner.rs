@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::file::WriteError;
 use super::job::{self, Done, Ground};
 use super::manifest::Manifest;
+use super::mirror::Mirror;
+use super::rollup;
 use super::rows::Rows;
 use super::scan::{Contents, Reader};
 use super::tally::Tally;
 use super::upkeep::merge_due;
 use super::{Input, Settings};
 use crate::batch::Batch;
-use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
 const GRACE: Duration = Duration::from_secs(30);
@@ -44,6 +45,8 @@ pub struct Owner {
     pub(super) reader: Arc<Reader>,
     pub(super) tally: Arc<Tally>,
     pub(super) manifest: Arc<Manifest>,
+    /// Tells the mirror of each manifest.
+    pub(super) manifests: Option<watch::Sender<Arc<Manifest>>>,
     pub(super) rows: Rows,
     pub(super) writing: Option<Arc<Rows>>,
     pub(super) retired: VecDeque<(Instant, BTreeSet<String>)>,
@@ -57,6 +60,25 @@ type Job = JoinHandle<Result<Done, WriteError>>;
 impl Owner {
     /// Runs until `shutdown`, then writes what was taken and ends.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let (manifests, told) = watch::channel(Arc::clone(&self.manifest));
+        self.manifests = Some(manifests);
+        let (stop_mirror, mirror) = (CancellationToken::new(), self.mirror());
+        let mirror = mirror.map(|mirror| tokio::spawn(mirror.run(told, stop_mirror.clone())));
+        self.work(shutdown).await;
+        stop_mirror.cancel();
+        if let Some(mirror) = mirror {
+            // It says itself what it could not put.
+            let _ended = mirror.await;
+        }
+    }
+
+    /// What keeps the object store equal, where there is one.
+    fn mirror(&self) -> Option<Mirror> {
+        let remote = self.settings.remote.clone()?;
+        Some(Mirror { remote, dir: self.settings.dir.clone() })
+    }
+
+    async fn work(mut self, shutdown: CancellationToken) {
         let mut tick = interval(self.settings.flush_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.reset();
@@ -111,9 +133,9 @@ impl Owner {
         Contents { manifest: Arc::clone(&self.manifest), waiting }
     }
 
-    /// Starts what is to be done next: a flush that failed before, a flush that is due, or a merge.
+    /// Starts what is to be done next: a flush that failed before, a flush that is due, windows to add up, or a merge.
     fn next_job(&mut self, is_due: bool) -> Option<Job> {
-        let now = clock::now();
+        let now = (self.settings.now)();
         if is_due {
             self.delete_retired();
         }
@@ -129,12 +151,26 @@ impl Owner {
         if self.writing.is_some() || !self.may_merge {
             return None;
         }
+        if let Some(due) = rollup::due(&self.manifest, now) {
+            let (ground, reader) = (self.ground(), Arc::clone(&self.reader));
+            return Some(tokio::task::spawn_blocking(move || {
+                let sources = rollup::sources(&ground.manifest, due.of, (due.from, due.to));
+                reader.fetch(sources.map(|entry| entry.path.as_str()))?;
+                let done = job::roll_up(&ground.dir, &ground.manifest, &due, &reader.bad());
+                if done.is_err() {
+                    let sources = rollup::sources(&ground.manifest, due.of, (due.from, due.to));
+                    reader.probe(sources.map(|entry| entry.path.as_str()));
+                }
+                done
+            }));
+        }
         let (merge, ground) = (merge_due(&self.manifest.files, &self.reader.bad(), now)?, self.ground());
         let reader = Arc::clone(&self.reader);
         Some(tokio::task::spawn_blocking(move || {
+            reader.fetch(merge.paths.iter().map(String::as_str))?;
             let done = job::merge(&ground.dir, &ground.manifest, &merge);
             if done.is_err() {
-                reader.probe(merge.paths.iter());
+                reader.probe(merge.paths.iter().map(String::as_str));
             }
             done
         }))
@@ -157,7 +193,7 @@ impl Owner {
                 self.may_merge = true;
                 self.tally.flushes.fetch_add(1, Relaxed)
             }
-            None => self.tally.merges.fetch_add(1, Relaxed),
+            None => self.tally.merges.fetch_add(u64::from(done.has_merged), Relaxed),
         };
         if done.skipped > 0 {
             tracing::warn!(
@@ -169,6 +205,9 @@ impl Owner {
         self.tally.files_expired.fetch_add(done.expired, Relaxed);
         self.tally.positions_skipped.fetch_add(done.skipped, Relaxed);
         self.manifest = Arc::new(done.manifest);
+        if let Some(manifests) = &self.manifests {
+            manifests.send_replace(Arc::clone(&self.manifest));
+        }
         self.tally.files.store(self.manifest.files.len() as u64, Relaxed);
         self.tally.bytes.store(self.manifest.files.iter().map(|e| e.bytes).sum(), Relaxed);
         self.tally.rows_waiting.store(self.rows.len() as u64, Relaxed);

@@ -17,6 +17,7 @@ type Route = (&'static str, &'static str, MethodRouter<App>);
 fn api() -> Vec<Route> {
     vec![
         ("/api/v1/graph", "get", get(graph::graph)),
+        ("/api/v1/graph/difference", "get", get(graph::differ)),
         ("/api/v1/services", "get", get(live::services)),
         ("/api/v1/services/{*id}", "get", get(live::service)),
         ("/api/v1/edges", "get", get(live::edges)),
@@ -27,6 +28,7 @@ fn api() -> Vec<Route> {
         ("/api/v1/incidents/{id}", "get", get(incidents::incident)),
         ("/api/v1/traces", "get", get(traces::traces)),
         ("/api/v1/traces/{id}", "get", get(traces::trace)),
+        ("/api/v1/operations", "get", get(traces::operations)),
         ("/api/v1/logs", "get", get(traces::logs)),
         ("/api/v1/stream", "get", get(stream::stream)),
         ("/api/v1/mesh", "get", get(mesh::get)),
@@ -77,6 +79,7 @@ async fn document() -> Response {
     ),
     paths(
         graph::graph,
+        graph::differ,
         live::services,
         live::service,
         live::edges,
@@ -87,6 +90,7 @@ async fn document() -> Response {
         incidents::incident,
         traces::traces,
         traces::trace,
+        traces::operations,
         traces::logs,
         stream::stream,
         mesh::get,
