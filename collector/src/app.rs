@@ -31,6 +31,7 @@ use crate::history;
 use crate::http::{Assets, DemoControl, MeshStore};
 use crate::journal::{self, Journal};
 use crate::live;
+use crate::memory;
 use crate::receive::{self, Committer, Intake, Outlets, Store};
 use crate::serve::{self, BindError, Listener, Speaks};
 use crate::{alert, http, metrics, tls};
@@ -115,6 +116,7 @@ pub async fn run(
     ready: oneshot::Sender<Addresses>,
     shutdown: CancellationToken,
 ) -> Result<(), AppError> {
+    let config = Config { limits: memory::fitted(config.limits), ..config };
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses();
     let _hold = hold::take(&config.data_dir)?;
@@ -122,7 +124,8 @@ pub async fn run(
     let counters = Arc::new(receive::Counters::default());
     let (store, journal_end) = open_journal(&config, &counters)?;
     let settings =
-        history::Settings { journal_end, ..history::Settings::new(config.data_dir.clone(), config.retention) };
+        history::Settings { journal_end, ..history::Settings::new(config.data_dir.clone(), config.retention) }
+            .within(config.limits.in_flight_bytes);
     let (history, owner) = history::open(settings)?;
     let store = store.map(|journal| Store { durable: history.durable(), ..journal });
     let (exporters, targets) = Exporters::open(&config.export)?;
@@ -164,6 +167,8 @@ pub async fn run(
         limits: http::Limits::default(),
         shutdown: shutdown.clone(),
     });
+    let zipkin = receive::http::Http::new(intake.clone(), config.token.clone().map(Token::new)).zipkin();
+    let router = router.merge(zipkin);
     let mut ends = Parts::new();
     named(&mut ends, "stream", hub);
     named(&mut ends, "alerts", teller.run(shutdown.clone()));

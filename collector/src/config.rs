@@ -125,7 +125,10 @@ pub struct Limits {
     pub grpc_request_bytes: usize,
     /// Largest OTLP/HTTP body after decompression.
     pub http_request_bytes: usize,
-    /// Bytes of all requests being worked on, compressed and decompressed; beyond it they are refused, to be sent again.
+    /// Memory that the process may take; none: what the control group allows. See [`crate::memory`].
+    pub memory_bytes: Option<usize>,
+    /// Bytes of all requests, from before they are read until history has written them; beyond it they are refused, to be sent
+    /// again.
     pub in_flight_bytes: usize,
     /// Connections on each listener; one more is closed at once.
     pub connections: usize,
@@ -148,6 +151,7 @@ impl Default for Limits {
         Self {
             grpc_request_bytes: 4 << 20,
             http_request_bytes: 20 << 20,
+            memory_bytes: None,
             in_flight_bytes: 128 << 20,
             connections: 4096,
             streams: 100,
@@ -220,7 +224,7 @@ pub struct Webhook {
 /// How long history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Spans.
+    /// Spans; zero keeps none of them: they make the graph and are forgotten.
     pub spans: Duration,
     /// Log records.
     pub logs: Duration,

@@ -21,6 +21,7 @@ mod kind;
 mod logs;
 mod manifest;
 mod owner;
+mod parquet;
 mod past;
 mod positions;
 pub mod query;
@@ -28,14 +29,15 @@ mod rebuild;
 mod rows;
 mod scan;
 mod spans;
+mod spans_file;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -78,6 +80,10 @@ pub struct Settings {
     pub flush_rows: usize,
     /// Rows in memory at which no more are taken.
     pub buffer_rows: usize,
+    /// Bytes of spans at which they are written at once.
+    pub flush_bytes: usize,
+    /// Bytes of spans in memory at which no more are taken.
+    pub buffer_bytes: usize,
     /// How much is kept.
     pub retention: Retention,
     /// How long a question may take.
@@ -98,11 +104,20 @@ impl Settings {
             flush_every: Duration::from_secs(10),
             flush_rows: 150_000,
             buffer_rows: 450_000,
+            flush_bytes: 32 << 20,
+            buffer_bytes: 48 << 20,
             retention,
             query_timeout: Duration::from_secs(10),
             concurrent_queries: 2,
             journal_end: None,
         }
+    }
+
+    /// With buffers that leave a third of `bytes`, which all requests share, to those that are on their way.
+    #[must_use]
+    pub fn within(self, bytes: usize) -> Self {
+        let (flush_bytes, buffer_bytes) = (self.flush_bytes.min(bytes / 4), self.buffer_bytes.min(bytes * 3 / 8));
+        Self { flush_bytes, buffer_bytes, ..self }
     }
 }
 
@@ -150,6 +165,8 @@ pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
         tracing::warn!("history was fed from another journal before; its position is forgotten");
         manifest.positions = Positions::default();
     }
+    let workshop = spans_file::workshop().map_err(|source| OpenError { dir: settings.dir.clone(), source })?;
+    let workshop = Arc::new(Mutex::new(workshop));
     let tally = Arc::new(Tally::default());
     tally.files.store(manifest.files.len() as u64, Relaxed);
     tally.bytes.store(manifest.files.iter().map(|e| e.bytes).sum(), Relaxed);
@@ -177,6 +194,7 @@ pub fn open(settings: Settings) -> Result<(History, Owner), OpenError> {
         reader,
         tally,
         manifest: Arc::new(manifest),
+        workshop,
         rows: Rows::default(),
         writing: None,
         retired: std::collections::VecDeque::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tripline_api as api;
 use tripline_model::{EdgeWindow, ServiceName};
 
@@ -76,6 +76,8 @@ pub struct Counters {
     pub peers_retracted: u64,
     /// Calls dropped because they fell on too many edges and seconds at once.
     pub calls_dropped: u64,
+    /// Microseconds that the last tick took, with the view that was made after it.
+    pub tick_us: u64,
 }
 
 /// Something that is due to be told, with the incident as it is now. `alerts_sent` already counts this one.
@@ -170,8 +172,10 @@ async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
                 }
             }
             _ = ticks.tick() => {
+                let begun = Instant::now();
                 let effects = state.tick(clock::now());
                 outputs.perform(&mut state, effects, true);
+                state.note_tick(begun.elapsed());
             }
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! Only what is listed in [`Bench`] exists; asking for another is a usage error that names these.
 
+mod collector;
+mod measured;
+mod requests;
+
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -16,6 +20,8 @@ use crate::{command, ui};
 pub(crate) enum Bench {
     /// Sizes of the web UI's files: as they are, as brotli, as gzip
     Ui,
+    /// The collector's intake beside Rotel: speed, memory, a large mesh
+    Collector,
     /// The cascade detector on simulated incidents, beside simple methods, and its speed
     Topology,
 }
@@ -25,6 +31,7 @@ pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String])
     let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
+        Bench::Collector => collector::bench(places, arguments),
         Bench::Topology => topology(places, arguments),
     })
 }

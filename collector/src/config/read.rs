@@ -84,6 +84,7 @@ fn limits(root: &mut Section<'_>, limits: &mut Limits, problems: &mut Problems) 
     let mut section = root.section("limits", problems);
     section.set("grpc_request_bytes", &mut limits.grpc_request_bytes, value::size, problems);
     section.set("http_request_bytes", &mut limits.http_request_bytes, value::size, problems);
+    limits.memory_bytes = section.value("memory_bytes", value::size, problems);
     section.set("in_flight_bytes", &mut limits.in_flight_bytes, value::size, problems);
     section.set("connections", &mut limits.connections, number(1_000_000), problems);
     if let Some(streams) = section.value("streams", number(10_000), problems) {
@@ -161,7 +162,7 @@ fn url(mut section: Section<'_>, problems: &mut Problems) -> Option<value::Url> 
 
 fn retention(root: &mut Section<'_>, retention: &mut Retention, problems: &mut Problems) {
     let mut section = root.section("retention", problems);
-    section.set("spans_hours", &mut retention.spans, value::hours, problems);
+    section.set("spans_hours", &mut retention.spans, value::hours_or_none, problems);
     section.set("logs_hours", &mut retention.logs, value::hours, problems);
     section.set("edges_hours", &mut retention.edges, value::hours, problems);
     section.set("incidents_hours", &mut retention.incidents, value::hours, problems);
@@ -275,16 +276,23 @@ mod tests {
         let page = include_str!("../../../docs/configuration.md");
         let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml")).expect("an example");
         let told = read(example).expect("valid");
-        let Config { data_dir, mut listen, durability, limits, retention, allow_unauthenticated, .. } =
+        let Config { data_dir, mut listen, durability, mut limits, retention, allow_unauthenticated, .. } =
             Config::default();
         // Left out means this port, too, if nobody has it; named, it must be had.
         listen.xray = Some(crate::receive::xray::USUAL);
+        // Left out means what the control group allows.
+        limits.memory_bytes = told.limits.memory_bytes;
         let defaults =
             Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, ..told.clone() };
         assert_eq!(told, defaults);
         let no_defaults = (told.export.len(), told.alert.webhooks.len(), told.alert.alertmanagers.len());
         assert_eq!(no_defaults, (1, 1, 1));
-        assert!(told.token.is_some() && told.tls.is_some() && told.self_telemetry.is_some());
+        assert!(
+            told.limits.memory_bytes.is_some()
+                && told.token.is_some()
+                && told.tls.is_some()
+                && told.self_telemetry.is_some()
+        );
     }
 
     #[test]

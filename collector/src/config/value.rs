@@ -116,6 +116,14 @@ pub(super) fn duration(node: &Node) -> Result<Duration, String> {
     if millis == 0 { Err(expected()) } else { Ok(Duration::from_millis(millis)) }
 }
 
+/// A whole number of hours, at most ten years; zero keeps nothing.
+pub(super) fn hours_or_none(node: &Node) -> Result<Duration, String> {
+    match &node.data {
+        YamlData::Value(Scalar::Integer(0)) => Ok(Duration::ZERO),
+        _ => hours(node).map_err(|expected| format!("0 for nothing, or {expected}")),
+    }
+}
+
 /// A whole number of hours, at least one and at most ten years.
 pub(super) fn hours(node: &Node) -> Result<Duration, String> {
     count(87_600)(node).map(|hours| Duration::from_secs(hours * 3600))

@@ -20,6 +20,12 @@ impl Bloom {
         Self(vec![0; (ids.saturating_mul(BITS_PER_ID) / 8 + 1).clamp(64, MAX_BYTES)])
     }
 
+    /// One that takes identifiers faster, and some more space.
+    pub(super) fn fast_for_ids(ids: usize) -> Self {
+        let bytes = ids.saturating_mul(BITS_PER_ID) / 8 + 1;
+        Self(vec![0; bytes.clamp(64, MAX_BYTES).next_power_of_two()])
+    }
+
     /// From the bytes of [`Self::as_bytes`].
     pub(super) const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -52,7 +58,12 @@ impl Bloom {
         let (high, low) = ((number >> 64) as u64, number as u64);
         let (first, step) = (mix(high ^ low.rotate_left(32)), mix(low.wrapping_add(high)) | 1);
         let bits = (self.0.len() as u64 * 8).max(1);
-        (0..PROBES).map(move |probe| (first.wrapping_add(probe.wrapping_mul(step)) % bits) as usize)
+        // Of a filter whose size is a power of two the remainder is a mask, at a tenth of a division's price.
+        let (mask, is_mask) = (bits - 1, bits.is_power_of_two());
+        (0..PROBES).map(move |probe| {
+            let number = first.wrapping_add(probe.wrapping_mul(step));
+            (if is_mask { number & mask } else { number % bits }) as usize
+        })
     }
 }
 

@@ -8,17 +8,20 @@ use std::path::Path;
 use polars::polars_utils::compression::ZstdLevel;
 use polars::prelude::*;
 use tripline_model::{Timestamp, TraceId};
+use tripline_otlp::Spans;
 
 use super::bloom::Bloom;
 use super::frame::Table;
 use super::kind::Kind;
 use super::manifest::{Entry, write_durably};
+use super::parquet::Workshop;
+use super::spans_file;
 use crate::clock::rfc3339;
 
 /// Rows that polars reads at once; small enough for many queries at a time, large enough to compress.
-const ROW_GROUP: usize = 65_536;
+pub(super) const ROW_GROUP: usize = 65_536;
 /// Node ids that the manifest lists for a file; a file with more is read for every service.
-const MAX_SERVICES: usize = 64;
+pub(super) const MAX_SERVICES: usize = 64;
 
 /// Why rows could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,35 @@ pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteE
     }
     (entry.path, entry.written_at, entry.bytes, entry.level) = (path, written_at.as_nanos(), bytes, level);
     Ok(entry)
+}
+
+/// Writes spans as they came, like [`write`], without going through a frame.
+pub(super) fn write_spans<'a>(
+    place: Place<'_>,
+    requests: impl Iterator<Item = &'a Spans>,
+    workshop: &mut Workshop,
+) -> Result<Entry, WriteError> {
+    let Place { dir, kind, written_at, number, position, level } = place;
+    let folder = folder(kind, written_at);
+    fs::create_dir_all(dir.join(&folder))?;
+    let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
+    let whole = dir.join(&path);
+    let beside = whole.with_extension("parquet.tmp");
+    let written = spans_file::write(&beside, requests, workshop)?;
+    fs::rename(&beside, &whole)?;
+    // The filter's folder is synced with it, and is the file's own.
+    write_durably(&dir.join(filter_path(&path)), |file| file.write_all(written.traces.as_bytes()))?;
+    Ok(Entry {
+        kind,
+        path,
+        written_at: written_at.as_nanos(),
+        from: written.from,
+        to: written.to,
+        rows: written.rows,
+        bytes: written.bytes + written.traces.as_bytes().len() as u64,
+        level,
+        services: written.services,
+    })
 }
 
 /// What is flushed under load is compressed quickly; what is merged, in peace, is compressed better.

@@ -212,13 +212,24 @@ impl Flags {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Bytes as hexadecimal digits.
 pub(super) fn write_hex(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.push(char::from(DIGITS[usize::from(byte >> 4)]));
         out.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
+}
+
+/// The same for bytes of an identifier, into memory that is text already.
+#[inline]
+pub(super) fn push_hex<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
+    let mut digits = [[0; 2]; N];
+    for (place, byte) in digits.iter_mut().zip(bytes) {
+        *place = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+    out.extend_from_slice(digits.as_flattened());
 }
 
 /// Attributes as the text of one JSON object; of equal keys the last wins.

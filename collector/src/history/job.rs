@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tripline_model::Timestamp;
 
 use super::file::{self, Place, WriteError, filter_path};
 use super::kind::Kind;
 use super::manifest::{self, Manifest};
+use super::parquet::Workshop;
 use super::rows::Rows;
 use super::upkeep::{self, Merge};
 use crate::config::Retention;
@@ -35,20 +36,25 @@ pub(super) fn flush(
     before: &Manifest,
     rows: &Rows,
     (retention, now): (&Retention, Timestamp),
+    workshop: &mut Workshop,
 ) -> Result<Done, WriteError> {
     let mut manifest = before.clone();
     let skipped = manifest.positions.flushed(rows.positions());
     let position = manifest.positions.highest();
     let mut written = 0;
     for kind in Kind::ALL {
-        let frame = rows.frame(kind)?;
-        if frame.height() == 0 {
-            continue;
-        }
         let place = Place { dir, kind, written_at: now, number: manifest.next_number, position, level: 0 };
-        manifest.files.push(file::write(place, &frame)?);
+        let entry = if kind == Kind::Spans {
+            let is_empty = rows.spans().next().is_none();
+            (!is_empty).then(|| file::write_spans(place, rows.spans(), workshop)).transpose()?
+        } else {
+            let frame = rows.frame(kind)?;
+            (frame.height() > 0).then(|| file::write(place, &frame)).transpose()?
+        };
+        let Some(entry) = entry else { continue };
+        written += entry.rows;
+        manifest.files.push(entry);
         manifest.next_number += 1;
-        written += frame.height() as u64;
     }
     let retired = upkeep::expired(&manifest.files, retention, now);
     manifest.files.retain(|entry| !retired.contains(&entry.path));
@@ -104,10 +110,12 @@ pub(super) fn delete(dir: &Path, paths: &BTreeSet<String>) {
 }
 
 /// What a job needs to run on another thread.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Ground {
     /// The data folder.
     pub(super) dir: PathBuf,
     /// The manifest as it is.
     pub(super) manifest: Arc<Manifest>,
+    /// What one flush leaves to the next. There is one job at a time, so nobody ever waits for it.
+    pub(super) workshop: Arc<Mutex<Workshop>>,
 }

@@ -5,18 +5,20 @@
 //! `rows` is full meanwhile, nothing more is taken: the channel fills and the receivers refuse, which senders repeat.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tripline_otlp::Spans;
 
 use super::file::WriteError;
 use super::job::{self, Done, Ground};
 use super::manifest::Manifest;
+use super::parquet::Workshop;
 use super::rows::Rows;
 use super::scan::{Contents, Reader};
 use super::tally::Tally;
@@ -27,9 +29,6 @@ use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
 const GRACE: Duration = Duration::from_secs(30);
-/// Bytes of spans in memory at which they are written at once, and at which no more are taken.
-const FLUSH_BYTES: usize = 48 << 20;
-const MAX_BYTES: usize = 128 << 20;
 /// Batches in memory at most, whatever is in them.
 const MAX_BATCHES: usize = 100_000;
 
@@ -44,6 +43,7 @@ pub struct Owner {
     pub(super) reader: Arc<Reader>,
     pub(super) tally: Arc<Tally>,
     pub(super) manifest: Arc<Manifest>,
+    pub(super) workshop: Arc<Mutex<Workshop>>,
     pub(super) rows: Rows,
     pub(super) writing: Option<Arc<Rows>>,
     pub(super) retired: VecDeque<(Instant, BTreeSet<String>)>,
@@ -67,7 +67,7 @@ impl Owner {
                 job = self.next_job(is_due);
                 is_due = false;
             }
-            let is_full = self.holds(self.settings.buffer_rows, MAX_BYTES);
+            let is_full = self.holds(self.settings.buffer_rows, self.settings.buffer_bytes);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -88,7 +88,8 @@ impl Owner {
         if self.manifest.positions.holds(batch.position) {
             self.tally.batches_repeated.fetch_add(1, Relaxed);
         } else {
-            self.rows.add_batch(batch);
+            let keeps_spans = !self.settings.retention.spans.is_zero();
+            self.rows.add_batch(if keeps_spans { batch } else { without_spans(batch) });
             self.tally.rows_waiting.store(self.rows.len() as u64, Relaxed);
         }
     }
@@ -117,13 +118,14 @@ impl Owner {
         if is_due {
             self.delete_retired();
         }
-        let is_full = self.holds(self.settings.flush_rows, FLUSH_BYTES);
+        let is_full = self.holds(self.settings.flush_rows, self.settings.flush_bytes);
         if is_due || (is_full && self.writing.is_none()) {
             let rows = self.writing.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.rows)));
             let (rows, ground) = (Arc::clone(rows), self.ground());
             let retention = self.settings.retention;
             return Some(tokio::task::spawn_blocking(move || {
-                job::flush(&ground.dir, &ground.manifest, &rows, (&retention, now))
+                let mut workshop = ground.workshop.lock().unwrap_or_else(PoisonError::into_inner);
+                job::flush(&ground.dir, &ground.manifest, &rows, (&retention, now), &mut workshop)
             }));
         }
         if self.writing.is_some() || !self.may_merge {
@@ -218,8 +220,14 @@ impl Owner {
     }
 
     fn ground(&self) -> Ground {
-        Ground { dir: self.settings.dir.clone(), manifest: Arc::clone(&self.manifest) }
+        let workshop = Arc::clone(&self.workshop);
+        Ground { dir: self.settings.dir.clone(), manifest: Arc::clone(&self.manifest), workshop }
     }
+}
+
+/// Its position is still to be noted, or the journal would keep it.
+fn without_spans(batch: Arc<Batch>) -> Arc<Batch> {
+    Arc::new(Batch { spans: Spans::default(), ..Arc::unwrap_or_clone(batch) })
 }
 
 /// Waits for the job, for ever when there is none; a job that panicked has failed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 use tripline_api as api;
 use tripline_model::EdgeWindow;
+use tripline_otlp::Spans;
 
 use super::kind::Kind;
 use super::{edges, events, incidents, logs, spans};
@@ -26,6 +27,9 @@ impl Rows {
     /// Adds a batch; reports in it are not kept, their windows come from the live graph.
     pub(super) fn add_batch(&mut self, batch: Arc<Batch>) {
         let rows = batch.spans.len() + batch.logs.len() + batch.transitions.len();
+        if rows == 0 && batch.position == 0 {
+            return;
+        }
         self.count += rows;
         self.bytes += batch.spans.bytes();
         self.batches.push(batch);
@@ -66,6 +70,11 @@ impl Rows {
     /// Journal positions of the batches in it.
     pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
         self.batches.iter().map(|batch| batch.position)
+    }
+
+    /// The spans, by request.
+    pub(super) fn spans(&self) -> impl Iterator<Item = &Spans> {
+        self.batches.iter().map(|batch| &batch.spans).filter(|spans| !spans.is_empty())
     }
 
     /// The rows of one kind as a frame, unsorted and perhaps empty.

@@ -39,7 +39,11 @@ pub(super) fn encode<'a>(requests: impl Iterator<Item = &'a Spans>) -> PolarsRes
         .text("status", each().map(|row| status(row.span.status)))
         .text("status_message", each().map(|row| row.span.status_message()))
         .float("weight", each().map(|row| row.span.weight()))
-        .written("attributes", each(), |row, out| row.span.write_attributes(out))
+        .written("attributes", each(), |row, out| {
+            let mut text = Vec::new();
+            row.span.write_attributes(&mut text);
+            out.push_str(&String::from_utf8_lossy(&text));
+        })
         .text("events", each().map(|row| events_json(&row.span)))
         .text("links", each().map(|row| links_json(&row.span)));
     columns.finish()
@@ -172,7 +176,7 @@ pub(super) fn decode_summaries(frame: &DataFrame) -> PolarsResult<Vec<api::Trace
     Ok((0..frame.height()).map(summary).collect())
 }
 
-fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+pub(super) fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
     if !span.has_events() {
         return "[]".into();
     }
@@ -181,13 +185,16 @@ fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
     serde_json::to_string(&events).unwrap_or_default().into()
 }
 
-fn links_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+pub(super) fn links_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+    if !span.has_links() {
+        return "[]".into();
+    }
     let link = |(trace, span): (TraceId, SpanId)| serde_json::json!({"trace_id": trace.to_string(), "span_id": span.to_string()});
     let links: Vec<_> = span.links().map(link).collect();
     if links.is_empty() { "[]".into() } else { serde_json::Value::from(links).to_string().into() }
 }
 
-const fn kind(kind: SpanKind) -> &'static str {
+pub(super) const fn kind(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Unspecified => "unspecified",
         SpanKind::Internal => "internal",
@@ -198,7 +205,7 @@ const fn kind(kind: SpanKind) -> &'static str {
     }
 }
 
-const fn status(status: SpanStatus) -> &'static str {
+pub(super) const fn status(status: SpanStatus) -> &'static str {
     match status {
         SpanStatus::Unset => "unset",
         SpanStatus::Ok => "ok",

@@ -75,6 +75,11 @@ impl State {
         if opened { self.evaluate(now) } else { Effects::default() }
     }
 
+    /// Notes how long a tick took, with its view.
+    pub(super) fn note_tick(&mut self, took: Duration) {
+        self.counters.tick_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    }
+
     /// Once a second: lets late halves go, judges, tidies.
     pub(super) fn tick(&mut self, now: Timestamp) -> Effects {
         let paired = self.pairer.tick(now);
