@@ -201,7 +201,7 @@ impl Bench {
         let (ratio, own, peer) = rounds.get(rounds.len() / 2).context("no rounds")?;
         println!(
             "{}",
-            json!({"bench": "collector", "row": row, "ratio": rounded(*ratio), "bar": bar, "met": *ratio >= bar,
+            json!({"bench": "collector", "row": row, "ratio": rounded(*ratio), "bar": bar, "met": ratio.is_finite() && *ratio >= bar,
                 "spans_per_cpu_second": own.spans_per_cpu_second.round(), "rotel_spans_per_cpu_second": peer.spans_per_cpu_second.round(),
                 "spans_per_second": own.spans_per_second.round(), "errors": rounds.iter().map(|round| round.1.errors).sum::<u64>(),
                 "peak_mib": rounded(ours.memory_mib("VmHWM")?)})
