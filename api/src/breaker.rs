@@ -45,8 +45,14 @@ wire! {
         pub breaker: String,
         /// Node id of who calls through it.
         pub client: String,
+        /// Process of the client.
+        #[serde(default)]
+        pub client_instance: String,
         /// Node id of the called.
         pub server: String,
+        /// The route it guards; empty for all.
+        #[serde(default)]
+        pub route: String,
         /// The endpoint it guards; empty for the whole service.
         pub endpoint: String,
         /// State before.
@@ -61,10 +67,19 @@ wire! {
         pub window_total: u64,
         /// Failed ones among them.
         pub window_failed: u64,
+        /// Slow ones among them.
+        #[serde(default)]
+        pub window_slow: u64,
         /// The limit that was reached.
         pub threshold: f64,
         /// Last status or error seen.
         pub last_error: String,
+        /// How long it was in the state before, in milliseconds.
+        #[serde(default)]
+        pub time_in_from_ms: u64,
+        /// Counts the transitions of its sidecar.
+        #[serde(default)]
+        pub sequence: u64,
         /// Up to three traces of failed attempts.
         pub traces: Vec<String>,
     }

@@ -79,6 +79,21 @@ wire! {
         pub raw_alerts: u64,
         /// Notifications that were sent for it.
         pub alerts_sent: u64,
+        /// What was folded into it instead of being told, oldest first, at most 64; `raw_alerts` counts all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub folded: Vec<FoldedAlert>,
+    }
+
+    /// Something that would have been an alert of its own.
+    pub struct FoldedAlert {
+        /// When.
+        pub at: String,
+        /// Edge id.
+        pub edge: String,
+        /// `breaker_opened`, `failing` or `slow`.
+        pub kind: String,
+        /// One sentence for people.
+        pub text: String,
     }
 
     /// A service, or an edge, that may have been first.
@@ -94,6 +109,22 @@ wire! {
         pub score: f64,
         /// What speaks for it.
         pub evidence: Vec<Evidence>,
+        /// Up to three traces to look at: of failures that moved a breaker in front of it, and, in `GET /api/v1/incidents/ID`,
+        /// stored ones in which it failed or was slow.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub traces: Vec<ExampleTrace>,
+        /// In `GET /api/v1/incidents/ID`: up to five of its log lines of severity WARN and above, newest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub logs: Vec<crate::Log>,
+    }
+
+    /// A trace worth looking at.
+    pub struct ExampleTrace {
+        /// 32 hexadecimal digits.
+        pub trace_id: String,
+        /// `breaker` (a failed attempt that a breaker's transition named; it may not have been sampled), `failed` or `slow` (stored
+        /// spans of the candidate).
+        pub why: String,
     }
 
     /// One typed piece of evidence with its number.

@@ -10,9 +10,11 @@ pub mod demo;
 pub mod error;
 pub mod explain;
 pub mod graph;
+pub mod history;
 pub mod incident;
 pub mod mesh;
 pub mod proxy;
+pub mod recording;
 pub mod service;
 pub mod stream;
 pub mod trace;
@@ -22,12 +24,14 @@ pub use demo::{DemoFault, DemoFaultKind, DemoFaultList, DemoFaultRequest};
 pub use error::{ApiError, ErrorBody};
 pub use explain::{ExplainedCount, Explanation};
 pub use graph::{BreakerState, Edge, EdgeList, Graph, Health, Latency, Node, NodeKind, Position};
+pub use history::{ChangeKind, EdgeChange, GraphDifference, Moment, NodeChange, Operation, OperationList};
 pub use incident::{
-    AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, Incident, IncidentList, Level, PathEvent, PathStep,
-    Phase,
+    AffectedEntry, Amplification, BlastRadius, Candidate, Evidence, ExampleTrace, FoldedAlert, Incident, IncidentList,
+    Level, PathEvent, PathStep, Phase,
 };
 pub use mesh::{AppliedMesh, DeclaredEdge, MeshFinding, MeshRequest, MeshSource};
 pub use proxy::{Proxy, ProxyList};
+pub use recording::{RecordedCounts, RecordedHistogram, RecordedRange, RecordedWindow};
 pub use service::{Service, ServiceList};
 pub use stream::{Changes, Snapshot};
 pub use trace::{Log, LogList, Span, SpanEvent, Trace, TraceList, TraceSummary};

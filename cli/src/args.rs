@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tripline_demo::fault::FaultPlan;
+use tripline_demo::fault::{FaultPlan, parse_duration};
+
+pub use crate::detect::thresholds::Change;
+pub use crate::simulate::policy::Change as PolicyChange;
 
 /// Watches a service mesh and says which part broke first.
 #[derive(Debug, Parser)]
@@ -157,9 +161,9 @@ pub struct CollectorArguments {
 #[derive(Debug, Subcommand)]
 pub enum ShowCommand {
     /// Services: health, rate, errors, latency.
-    Services(ListArguments),
+    Services(StatisticsArguments),
     /// Edges: who calls whom, how well, and the state of the breakers between.
-    Edges(ListArguments),
+    Edges(StatisticsArguments),
     /// Circuit breakers, open ones first.
     Breakers(ListArguments),
     /// Incidents, newest first; with an ID everything about one.
@@ -170,6 +174,10 @@ pub enum ShowCommand {
     Top(TopArguments),
     /// One trace as a tree.
     Trace(TraceArguments),
+    /// Traces by service, operation, duration, error and attribute, newest first.
+    Traces(TracesArguments),
+    /// The operations of a service over a range of time, the slowest first.
+    Operations(OperationsArguments),
     /// Log records, newest last.
     Logs(LogsArguments),
     /// Why there is an edge between two services, or none.
@@ -196,11 +204,94 @@ pub struct ListArguments {
     pub watch: bool,
 }
 
+/// `tripline services` and `tripline edges`.
+#[derive(Debug, Clone, Args)]
+pub struct StatisticsArguments {
+    /// As it was then, RFC 3339 [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Over how long: as in 60s, 5m; with --at also as in 2h, 7d.
+    #[arg(long, value_name = "LENGTH")]
+    pub window: Option<String>,
+    /// As for all lists.
+    #[command(flatten)]
+    pub list: ListArguments,
+}
+
+/// `tripline traces`.
+#[derive(Debug, Clone, Args)]
+pub struct TracesArguments {
+    /// With a span of this service, as in shop/web.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service: Option<String>,
+    /// With a span of this name (of that service).
+    #[arg(long, value_name = "NAME")]
+    pub operation: Option<String>,
+    /// With a span that has this attribute, as in http.route=/cart.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub attribute: Option<String>,
+    /// That took at least so many milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub min_ms: Option<f64>,
+    /// Only with an error (true), or only without any (false).
+    #[arg(long, value_name = "BOOL")]
+    pub error: Option<bool>,
+    /// From when on, and so on.
+    #[command(flatten)]
+    pub range: RangeArguments,
+}
+
+/// `tripline operations`.
+#[derive(Debug, Clone, Args)]
+pub struct OperationsArguments {
+    /// Of which service, as in shop/web.
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub service: String,
+    /// From when on, and so on.
+    #[command(flatten)]
+    pub range: RangeArguments,
+}
+
+/// What look-ups over a range of time take.
+#[derive(Debug, Clone, Args)]
+pub struct RangeArguments {
+    /// From this time on, RFC 3339 [default: an hour before the end].
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Until this time, RFC 3339 [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// How to write it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
 /// `tripline incidents`.
 #[derive(Debug, Clone, Args)]
 pub struct IncidentArguments {
     /// Only this one, whole.
     pub id: Option<String>,
+    /// Of this one, what was folded into it instead of being told.
+    #[arg(long, requires = "id")]
+    pub folded: bool,
+    /// Those that were open from this time on: Unix seconds, RFC 3339, or "2h ago".
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub from: Option<String>,
+    /// Those that were open until this time.
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub to: Option<String>,
+    /// Of these levels, as in cascade,amplifying.
+    #[arg(long, value_name = "LEVELS", conflicts_with = "id")]
+    pub level: Option<String>,
+    /// In these phases, as in starting,spreading.
+    #[arg(long, value_name = "PHASES", conflicts_with = "id")]
+    pub phase: Option<String>,
+    /// In which this service is suspected or hurt.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "id")]
+    pub service: Option<String>,
     /// As for all lists.
     #[command(flatten)]
     pub list: ListArguments,
@@ -271,18 +362,23 @@ pub enum GraphOutput {
     Json,
     /// A picture, as the web UI lays it out.
     Svg,
+    /// Columns: what differs; only with --compare.
+    Table,
 }
 
 /// `tripline graph`.
 #[derive(Debug, Args)]
 pub struct GraphArguments {
-    /// How to write it.
-    #[arg(short, long, value_name = "FORMAT", default_value = "dot")]
-    pub output: GraphOutput,
+    /// How to write it [default: dot; with --compare: table, or json].
+    #[arg(short, long, value_name = "FORMAT", requires_if("table", "compare"))]
+    pub output: Option<GraphOutput>,
     /// As it was then, RFC 3339 [default: now].
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// Over how long.
+    /// Tell what differs from then, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub compare: Option<String>,
+    /// Over how long: as in 60s, 5m; with --at also as in 2h, 7d.
     #[arg(long, value_name = "LENGTH", default_value = "60s")]
     pub window: String,
     /// Only this namespace.
@@ -360,40 +456,70 @@ pub enum LocaliseSignal {
 #[derive(Debug, Args)]
 #[command(after_help = DETECT_EXAMPLE)]
 pub struct DetectArguments {
-    /// Recorded windows, as JSON lines.
-    #[arg(value_name = "WINDOWS")]
-    pub windows: PathBuf,
+    /// Recorded windows, as JSON lines; or give --from for the collector's own history.
+    #[arg(value_name = "WINDOWS", required_unless_present = "from", conflicts_with = "from")]
+    pub windows: Option<PathBuf>,
+    /// Judge the collector's history from this time on: Unix seconds, RFC 3339, or "20m ago".
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Until this time [default: now].
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub to: Option<String>,
+    /// So much history before --from teaches what is normal.
+    #[arg(long, value_name = "LENGTH", default_value = "10m", value_parser = length)]
+    pub learn: Duration,
+    /// Another threshold, as in z=4 or min_failures=10; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = Change::read)]
+    pub changes: Vec<Change>,
+    /// Also write what history had as recorded windows to this new file.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub export: Option<PathBuf>,
     /// How to write it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
 }
 
 const DETECT_EXAMPLE: &str = "\
-Example:
+Examples:
+  tripline detect --from '1h ago' --set z=4 --set min_failures=10
+  tripline detect --from 2026-11-21T09:00:00Z --to 2026-11-21T09:30:00Z -o json --export morning.jsonl
   tripline simulate plan.json --seed 7 --out run
   tripline detect run/windows.jsonl
-  tripline detect run/windows.jsonl -o json
 
-The same recording gives the same bytes. A row may be two of its windows late. docs/simulation.md tells more.";
+The same recording gives the same bytes. A row may be two of its windows late. History keeps windows of ten seconds: onsets are known to
+ten seconds, breakers exactly. docs/cascades.md tells what is lost, and what each threshold means.";
 
 /// `tripline simulate`.
 #[derive(Debug, Args)]
 #[command(after_help = SIMULATE_EXAMPLE)]
 pub struct SimulateArguments {
-    /// Services, calls, traffic and faults, as JSON.
-    #[arg(value_name = "PLAN.json")]
-    pub plan: PathBuf,
+    /// Services, calls, traffic and faults, as JSON; or give --from-history.
+    #[arg(value_name = "PLAN.json", required_unless_present = "from_history", conflicts_with = "from_history")]
+    pub plan: Option<PathBuf>,
     /// Where all random numbers come from: equal seeds, equal runs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Folder for windows.jsonl and truth.json; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "from_history", conflicts_with = "from_history")]
+    pub out: Option<PathBuf>,
+    /// Replay what the collector's history has between two times against the breaker settings of --set.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "changes")]
+    pub from_history: Option<Vec<String>>,
+    /// Another breaker setting of an edge, as in 'shop/web>shop/cart.max_failures=10'; may be repeated.
+    #[arg(long = "set", value_name = "EDGE.NAME=VALUE", requires = "from_history", value_parser = PolicyChange::read)]
+    pub changes: Vec<PolicyChange>,
+    /// A breaker setting that an edge had, where its recorded trips do not tell; may be repeated.
+    #[arg(long = "was", value_name = "EDGE.NAME=VALUE", requires = "from_history", value_parser = PolicyChange::read)]
+    pub was: Vec<PolicyChange>,
+    /// How to write the comparison.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
 }
 
 const SIMULATE_EXAMPLE: &str = "\
-Example:
+Examples:
   tripline simulate plan.json --seed 7 --out run
+  tripline simulate --from-history '1h ago' now --set 'shop/web>shop/cart.max_failures=10'
 
 A small plan:
   {\"seconds\": 240,
@@ -427,6 +553,11 @@ fn positive(text: &str) -> Result<f64, String> {
     } else {
         Err("expected more than 0, at most 100000".to_owned())
     }
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let within = |length: &Duration| *length <= Duration::from_secs(24 * 3600);
+    parse_duration(text).filter(within).ok_or_else(|| "expected a length of time up to 24h, as in 10m".to_owned())
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -463,8 +594,8 @@ mod tests {
         for line in ["tripline --collector http://c:1 edges -o json", "tripline edges -o json --collector http://c:1"] {
             let parsed = parse(line).expect("good arguments");
             assert_eq!(parsed.api.collector, "http://c:1");
-            let Command::Show(ShowCommand::Edges(list)) = parsed.command else { panic!("not edges") };
-            assert_eq!((list.output, list.watch), (Output::Json, false));
+            let Command::Show(ShowCommand::Edges(edges)) = parsed.command else { panic!("not edges") };
+            assert_eq!((edges.list.output, edges.list.watch), (Output::Json, false));
         }
     }
 
@@ -478,10 +609,18 @@ mod tests {
             ("tripline demo --seconds 0", "1..=86400"),
             ("tripline demo --report-to http://x:1 --webhook http://y:1", "cannot be used with"),
             ("tripline edges -o yaml", "possible values: table, json"),
+            ("tripline graph -o table", "--compare <TIME>"),
+            ("tripline operations", "<NAMESPACE/NAME>"),
             ("tripline edgess", "edges"),
             ("tripline mesh check", "<PATH>"),
             ("tripline detect", "<WINDOWS>"),
+            ("tripline detect w.jsonl --from 1", "cannot be used with"),
+            ("tripline detect w.jsonl --set z", "NAME=VALUE"),
+            ("tripline detect --from 1 --learn 2d", "up to 24h"),
             ("tripline simulate plan.json", "--out <DIR>"),
+            ("tripline simulate --from-history 1 2", "--set <EDGE.NAME=VALUE>"),
+            ("tripline simulate --from-history 1 --set a>b.max_failures=9", "2 values required"),
+            ("tripline simulate --from-history 1 2 --set a>b.nothing=9", "no rule"),
             ("tripline localise w.jsonl --from 1", "--to <TIME>"),
             ("tripline localise w.jsonl --from 1 --to 2 --signal noise", "possible values: latency, failures"),
         ];

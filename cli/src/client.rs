@@ -85,11 +85,13 @@ impl Client {
     }
 
     /// A list with all its pages: `GET /api/v1/{path}`, the list being the field called `path`.
-    pub(crate) async fn get_list(&self, path: &str) -> Result<Value, ClientError> {
-        let mut whole = self.get_json(path, &[]).await?;
+    pub(crate) async fn get_list(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ClientError> {
+        let mut whole = self.get_json(path, query).await?;
         for _ in 1..MAX_PAGES {
             let Some(next) = whole.get("next").and_then(Value::as_str).map(str::to_owned) else { break };
-            let mut page = self.get_json(path, &[("cursor", &next)]).await?;
+            let mut query = query.to_vec();
+            query.push(("cursor", &next));
+            let mut page = self.get_json(path, &query).await?;
             let more = page.get_mut(path).and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
             if let Some(list) = whole.get_mut(path).and_then(Value::as_array_mut) {
                 list.extend(more);
@@ -200,7 +202,7 @@ mod tests {
         let answers =
             vec![answer("200 OK", r#"{"edges":[1],"next":"a+b"}"#), answer("200 OK", r#"{"edges":[2],"next":null}"#)];
         let (arguments, seen) = collector(answers).await;
-        let list = Client::new(&arguments).expect("a client").get_list("edges").await.expect("a list");
+        let list = Client::new(&arguments).expect("a client").get_list("edges", &[]).await.expect("a list");
         assert_eq!(list, serde_json::json!({"edges": [1, 2], "next": null}));
         let seen = seen.await.expect("no panic");
         assert!(seen[0].starts_with("GET /api/v1/edges HTTP/1.1"), "{seen:?}");

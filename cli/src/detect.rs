@@ -1,45 +1,57 @@
-//! `tripline detect`: what the live detector would have said of recorded windows. Needs no collector.
+//! `tripline detect`: what the detector says of recorded windows, from a file or from the collector's own history.
 
-use std::fs::File;
-use std::io::BufReader;
+mod again;
+mod export;
+pub(crate) mod thresholds;
+
 use std::path::Path;
 
-use anyhow::Context;
 use serde_json::{Value, json};
 use tripline_collector::clock::rfc3339;
 use tripline_model::Timestamp;
 use tripline_topology::detect::{Candidate, Hop, HopEvent, Incident, Level, Notice, Phase, Settings};
-use tripline_topology::recording::{Recording, RecordingLimits};
+use tripline_topology::recording::Rejections;
 use tripline_topology::replay::{Replayed, replay};
 
-use crate::args::{DetectArguments, Output};
+use crate::args::{ApiArguments, DetectArguments, Output};
 use crate::exit::Outcome;
-use crate::style::{self, tell, yellow};
+use crate::style::{self, tell};
 use crate::table::Column::{Left, Right};
 use crate::table::Table;
+use crate::{moment, past, recorded};
 
 /// Runs `tripline detect`.
-pub(crate) fn run(arguments: &DetectArguments) -> Outcome {
-    let recording = read(&arguments.windows)?;
-    let replayed = replay(&recording, Settings::default());
+pub(crate) async fn run(arguments: &DetectArguments, api: &ApiArguments) -> Outcome {
+    let settings = thresholds::with(&arguments.changes);
+    let (replayed, rejected) = match (&arguments.windows, &arguments.from) {
+        (Some(file), _) => of_file(file, settings)?,
+        (None, from) => of_history(arguments, from.as_deref().unwrap_or("1h ago"), (settings, api)).await?,
+    };
     let text = match arguments.output {
-        Output::Json => format!("{:#}\n", whole(&replayed, &recording)),
+        Output::Json => format!("{:#}\n", whole(&replayed, &rejected)),
         Output::Table => table(&replayed).render(style::colours_on_stdout()),
     };
     Ok(style::answer(&text)?)
 }
 
-fn read(path: &Path) -> anyhow::Result<Recording> {
-    let described = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(described)?;
-    let recording =
-        tripline_recording::read(BufReader::new(file), RecordingLimits::default()).with_context(described)?;
-    for (reason, rejected) in &recording.rejected {
-        let (rows, line) = (rejected.rows, rejected.first_line);
-        let what = format_args!("{}: {rows} lines left out: {reason}, first in line {line}", path.display());
-        tell(format_args!("{} {what}", yellow("warning:")));
+fn of_file(file: &Path, settings: Settings) -> anyhow::Result<(Replayed, Rejections)> {
+    let recording = recorded::read(file)?;
+    Ok((replay(&recording, settings), recording.rejected))
+}
+
+async fn of_history(
+    arguments: &DetectArguments,
+    from: &str,
+    (settings, api): (Settings, &ApiArguments),
+) -> anyhow::Result<(Replayed, Rejections)> {
+    let from = moment::read("--from", from)?;
+    let to = moment::read("--to", arguments.to.as_deref().unwrap_or("now"))?;
+    let past = past::fetch(api, (from - arguments.learn, to)).await?;
+    if let Some(path) = &arguments.export {
+        let rows = export::write(&past, path)?;
+        tell(format_args!("{}: {rows} rows", path.display()));
     }
-    Ok(recording)
+    Ok((again::judge(&past, (from, to), settings), Rejections::new()))
 }
 
 /// What would have been told, a line each.
@@ -65,14 +77,14 @@ fn subject(candidate: &Candidate) -> String {
     edge.map_or_else(|| candidate.suspect.service.to_string(), |edge| format!("{} > {}", edge.client, edge.server))
 }
 
-fn whole(replayed: &Replayed, recording: &Recording) -> Value {
+fn whole(replayed: &Replayed, rejected: &Rejections) -> Value {
     let notices = replayed.notices.iter().map(|(at, notice, about)| {
         json!({
             "at": rfc3339(*at), "notice": of_notice(*notice), "incident": about.id, "level": of_level(about.level),
             "suspected_origin": about.candidates.first().map(subject),
         })
     });
-    let rejected = recording.rejected.iter().map(|(reason, rejected)| {
+    let rejected = rejected.iter().map(|(reason, rejected)| {
         json!({ "reason": reason.as_str(), "lines": rejected.rows, "first_line": rejected.first_line })
     });
     json!({

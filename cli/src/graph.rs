@@ -1,5 +1,6 @@
-//! `tripline graph`: the service graph for Graphviz, as a picture, or as the API's own JSON.
+//! `tripline graph`: the service graph for Graphviz, as a picture, or as the API's own JSON; or what differs between two times.
 
+mod difference;
 mod dot;
 mod svg;
 
@@ -16,9 +17,14 @@ pub(crate) async fn run(arguments: GraphArguments, api: &ApiArguments) -> Outcom
     let mut query = vec![("window", arguments.window.as_str())];
     query.extend(arguments.at.as_deref().map(|at| ("at", at)));
     query.extend(arguments.namespace.as_deref().map(|namespace| ("namespace", namespace)));
+    if let Some(compare) = arguments.compare.as_deref() {
+        query.push(("compare", compare));
+        return difference::run(&client, &query, arguments.output).await;
+    }
     let value = client.get_json("graph", &query).await?;
-    let text = match arguments.output {
-        GraphOutput::Json => format!("{value:#}\n"),
+    let text = match arguments.output.unwrap_or(GraphOutput::Dot) {
+        // The grammar asks for --compare with a table.
+        GraphOutput::Json | GraphOutput::Table => format!("{value:#}\n"),
         GraphOutput::Dot => dot::draw(&client.read::<Graph>("graph", value)?),
         GraphOutput::Svg => svg::draw(&client.read::<Graph>("graph", value)?),
     };

@@ -16,6 +16,9 @@ mod graph;
 mod localise;
 mod logging;
 mod mesh;
+mod moment;
+mod past;
+mod recorded;
 mod show;
 mod signals;
 mod simulate;
@@ -53,8 +56,8 @@ fn run(arguments: Arguments) -> Outcome {
             Command::DemoService(service) => demo_service::run(service).await,
             Command::Mesh(mesh) => mesh::run(mesh, &api).await,
             Command::Localise(arguments) => localise::run(&arguments),
-            Command::Detect(arguments) => detect::run(&arguments),
-            Command::Simulate(arguments) => simulate::run(&arguments),
+            Command::Detect(arguments) => detect::run(&arguments, &api).await,
+            Command::Simulate(arguments) => simulate::run(&arguments, &api).await,
             Command::Graph(graph) => graph::run(graph, &api).await,
             Command::Show(show) => show::run(show, &api).await,
         }

@@ -31,12 +31,15 @@ use crate::history;
 use crate::http::{Assets, DemoControl, MeshStore};
 use crate::journal::{self, Journal};
 use crate::live;
+use crate::memory;
 use crate::receive::{self, Committer, Intake, Outlets, Store};
 use crate::serve::{self, BindError, Listener, Speaks};
-use crate::{alert, http, metrics, tls};
+use crate::{alert, clock, http, metrics, tls};
 
 /// How long exporters and other parts may take to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a start may wait for what history knows of normal times.
+const LOOK_BACK: Duration = Duration::from_secs(15);
 
 /// What the caller adds to the configuration.
 #[derive(Debug, Default)]
@@ -81,6 +84,9 @@ pub enum AppError {
     /// History.
     #[error(transparent)]
     History(#[from] history::OpenError),
+    /// History's object store.
+    #[error(transparent)]
+    Bucket(#[from] history::BucketError),
     /// The mesh documents given last.
     #[error("cannot read the stored mesh; check the folder of `data_dir`")]
     Mesh(#[source] std::io::Error),
@@ -115,14 +121,16 @@ pub async fn run(
     ready: oneshot::Sender<Addresses>,
     shutdown: CancellationToken,
 ) -> Result<(), AppError> {
+    let config = Config { limits: memory::fitted(config.limits), ..config };
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses();
     let _hold = hold::take(&config.data_dir)?;
     let (live, live_task) = live::task(live::Limits::default(), live::Settings::default());
     let counters = Arc::new(receive::Counters::default());
     let (store, journal_end) = open_journal(&config, &counters)?;
-    let settings =
-        history::Settings { journal_end, ..history::Settings::new(config.data_dir.clone(), config.retention) };
+    let remote = open_remote(&config).await?;
+    let kept = history::Settings::new(config.data_dir.clone(), config.retention);
+    let settings = history::Settings { journal_end, remote, ..kept }.within(config.limits.in_flight_bytes);
     let (history, owner) = history::open(settings)?;
     let store = store.map(|journal| Store { durable: history.durable(), ..journal });
     let (exporters, targets) = Exporters::open(&config.export)?;
@@ -143,6 +151,7 @@ pub async fn run(
     named(&mut parts, "history", owner.run(stop_history.clone()));
     named(&mut parts, "way from the live graph to history", history::follow(history.clone(), live.clone()));
     named(&mut parts, "sum of metrics", totals);
+    restore_baselines(&history, &live).await;
     let mut exports = JoinSet::new();
     targets.into_iter().for_each(|target| {
         exports.spawn(target.run());
@@ -164,6 +173,8 @@ pub async fn run(
         limits: http::Limits::default(),
         shutdown: shutdown.clone(),
     });
+    let zipkin = receive::http::Http::new(intake.clone(), config.token.clone().map(Token::new)).zipkin();
+    let router = router.merge(zipkin);
     let mut ends = Parts::new();
     named(&mut ends, "stream", hub);
     named(&mut ends, "alerts", teller.run(shutdown.clone()));
@@ -196,11 +207,28 @@ pub async fn run(
     }
 }
 
+/// What was normal before the restart, for the detector, before anything is received.
+async fn restore_baselines(history: &history::History, live: &live::Live) {
+    let learned = live::learned::from(history, live::Settings::default(), clock::now());
+    match timeout(LOOK_BACK, learned).await {
+        Ok(Ok(learned)) => live.restore(learned).await,
+        Ok(Err(error)) => tracing::warn!(%error, "baselines are learned anew: history could not be read"),
+        Err(_) => tracing::warn!("baselines are learned anew: reading history took too long"),
+    }
+}
+
 fn named(parts: &mut Parts, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
     parts.spawn(async move {
         part.await;
         name
     });
+}
+
+/// History's object store, where one is configured.
+async fn open_remote(config: &Config) -> Result<Option<history::Remote>, history::BucketError> {
+    let Some(store) = &config.history_store else { return Ok(None) };
+    let bucket = history::Bucket::connect(store)?;
+    Ok(Some(history::Remote::open(bucket, &config.data_dir, store.cache_bytes).await?))
 }
 
 /// The journal, unless acknowledging from memory was chosen, and the highest position in it.

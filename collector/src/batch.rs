@@ -19,3 +19,21 @@ pub struct Batch {
     /// Log records; those that carry transitions are in here, too.
     pub logs: Vec<LogRecord>,
 }
+
+impl Batch {
+    /// What the live graph needs, and what history keeps: the one is done with its part in milliseconds, the other holds the
+    /// bytes until it writes.
+    #[must_use]
+    pub fn split(mut self) -> (Self, Self) {
+        let (spans, kept) = std::mem::take(&mut self.spans).split();
+        let history = Self {
+            position: self.position,
+            received_at: self.received_at,
+            reports: Vec::new(),
+            transitions: self.transitions.clone(),
+            spans: kept,
+            logs: std::mem::take(&mut self.logs),
+        };
+        (Self { spans, ..self }, history)
+    }
+}

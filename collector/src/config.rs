@@ -41,6 +41,8 @@ pub struct Config {
     pub alert: Alert,
     /// How long history is kept.
     pub retention: Retention,
+    /// The object store that history's files go to; only the local disk by default.
+    pub history_store: Option<HistoryStore>,
     /// Where the collector's own spans go; nowhere by default.
     pub self_telemetry: Option<SelfTelemetry>,
 }
@@ -125,7 +127,10 @@ pub struct Limits {
     pub grpc_request_bytes: usize,
     /// Largest OTLP/HTTP body after decompression.
     pub http_request_bytes: usize,
-    /// Bytes of all requests being worked on, compressed and decompressed; beyond it they are refused, to be sent again.
+    /// Memory that the process may take; none: what the control group allows. See [`crate::memory`].
+    pub memory_bytes: Option<usize>,
+    /// Bytes of all requests, from before they are read until history has written them; beyond it they are refused, to be sent
+    /// again.
     pub in_flight_bytes: usize,
     /// Connections on each listener; one more is closed at once.
     pub connections: usize,
@@ -148,6 +153,7 @@ impl Default for Limits {
         Self {
             grpc_request_bytes: 4 << 20,
             http_request_bytes: 20 << 20,
+            memory_bytes: None,
             in_flight_bytes: 128 << 20,
             connections: 4096,
             streams: 100,
@@ -220,16 +226,30 @@ pub struct Webhook {
 /// How long history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Spans.
+    /// Spans; zero keeps none of them: they make the graph and are forgotten.
     pub spans: Duration,
     /// Log records.
     pub logs: Duration,
-    /// Windows of the edges.
+    /// Windows of the edges, ten seconds each.
     pub edges: Duration,
+    /// The same windows, added up by the minute.
+    pub edges_1m: Duration,
+    /// And by the hour.
+    pub edges_1h: Duration,
     /// Breaker transitions and incidents.
     pub incidents: Duration,
     /// Disk space for all of it; the oldest hours go first.
     pub disk_bytes: u64,
+    /// Disk space for spans alone.
+    pub spans_bytes: Option<u64>,
+    /// For log records.
+    pub logs_bytes: Option<u64>,
+    /// For windows of ten seconds.
+    pub edges_bytes: Option<u64>,
+    /// For windows of minutes.
+    pub edges_1m_bytes: Option<u64>,
+    /// For windows of hours.
+    pub edges_1h_bytes: Option<u64>,
 }
 
 impl Default for Retention {
@@ -238,11 +258,31 @@ impl Default for Retention {
         Self {
             spans: hours(72),
             logs: hours(72),
-            edges: hours(30 * 24),
+            edges: hours(24),
+            edges_1m: hours(30 * 24),
+            edges_1h: hours(400 * 24),
             incidents: hours(90 * 24),
             disk_bytes: 20 << 30,
+            spans_bytes: None,
+            logs_bytes: None,
+            edges_bytes: None,
+            edges_1m_bytes: None,
+            edges_1h_bytes: None,
         }
     }
+}
+
+/// The object store that history's files go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryStore {
+    /// The bucket in `s3://bucket/prefix`.
+    pub bucket: String,
+    /// What the names of all objects begin with; may be empty.
+    pub prefix: String,
+    /// The store's address where it is not Amazon's.
+    pub endpoint: Option<Url>,
+    /// Bytes of local copies.
+    pub cache_bytes: u64,
 }
 
 /// Where the collector's own spans go.
@@ -265,6 +305,7 @@ impl Default for Config {
             export: Vec::new(),
             alert: Alert::default(),
             retention: Retention::default(),
+            history_store: None,
             self_telemetry: None,
         }
     }

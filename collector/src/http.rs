@@ -7,6 +7,8 @@
 
 mod answer;
 pub mod assets;
+mod difference;
+mod examples;
 mod explain;
 mod faults;
 mod graph;
@@ -17,6 +19,7 @@ mod live;
 pub mod mesh;
 mod params;
 mod past;
+mod recording;
 mod routes;
 #[cfg(test)]
 pub(crate) mod sample;

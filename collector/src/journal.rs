@@ -4,12 +4,12 @@
 //! A folder of segments named after their first position, `00000000000000000042.journal`. A segment is eight bytes of
 //! magic and then frames (see [`frame`]); the n-th frame of a segment has position `first + n`. Positions grow by one and
 //! are never given out twice. A new segment starts when one has 64 MiB; it and the folder are synced before the first
-//! frame goes in.
+//! frame goes in. Behind the last frame zeros fill its block, and at least enough of them for a head of no length.
 //!
 //! # Committing
-//! [`Journal::append`] writes, [`Journal::commit`] syncs everything appended since the last commit: whoever owns the
-//! journal gathers requests for a moment and pays for one sync. When a write or a sync fails, the file is cut back to what
-//! was there before, so that a refused request leaves nothing behind. After a failed sync the kernel may have thrown the
+//! [`Journal::append`] gathers, [`Journal::commit`] writes and syncs everything appended since the last commit: whoever owns the
+//! journal gathers requests for a moment and pays for one sync. Blocks go to the disk past the system's cache ([`crate::blocks`]). When
+//! a write or a sync fails, the file is cut back to what was there before, so that a refused request leaves nothing behind. After a failed sync the kernel may have thrown the
 //! pages away and forgotten about it (Rebello et al., "Can Applications Recover from fsync Failures?", 2020), so such a
 //! segment is cut to its last commit and never written again.
 //!
@@ -186,13 +186,7 @@ impl<D: Disk> Journal<D> {
         if self.doubtful {
             self.start_segment().map_err(|error| self.write_error(error))?;
         }
-        match self.active.append(&self.disk, &head, &record.body) {
-            Ok(position) => Ok(position),
-            Err(error) => {
-                self.doubtful = self.active.cut_to_written(&self.disk).is_err();
-                Err(self.write_error(error))
-            }
-        }
+        self.active.append(&self.disk, &head, &record.body).map_err(|error| self.write_error(error))
     }
 
     /// Makes everything appended so far durable.
@@ -235,12 +229,12 @@ impl<D: Disk> Journal<D> {
         deleted
     }
 
-    /// Everything after position `after`, in order.
+    /// Everything committed after position `after`, in order.
     #[must_use]
     pub fn replay(&self, after: u64) -> Replay {
         let sealed = self.sealed.iter().map(|segment| (segment.first, segment.path.clone()));
         let all = sealed.chain([(self.active.first(), self.active.path().to_owned())]);
-        Replay::new(all.collect(), self.active.next(), after)
+        Replay::new(all.collect(), self.active.committed_next(), after)
     }
 
     fn start_segment(&mut self) -> io::Result<()> {
@@ -261,5 +255,7 @@ impl<D: Disk> Journal<D> {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

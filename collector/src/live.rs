@@ -7,6 +7,8 @@
 mod attribute;
 pub(crate) mod convert;
 mod explain;
+pub(crate) mod folded;
+pub mod learned;
 mod sidecars;
 mod state;
 
@@ -14,12 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tripline_api as api;
 use tripline_model::{EdgeWindow, ServiceName};
 
 use crate::batch::Batch;
 use crate::clock;
+use learned::Learned;
 use state::{Effects, State};
 
 pub use tripline_topology::Limits;
@@ -76,6 +79,8 @@ pub struct Counters {
     pub peers_retracted: u64,
     /// Calls dropped because they fell on too many edges and seconds at once.
     pub calls_dropped: u64,
+    /// Microseconds that the last tick took, with the view that was made after it.
+    pub tick_us: u64,
 }
 
 /// Something that is due to be told, with the incident as it is now. `alerts_sent` already counts this one.
@@ -108,6 +113,8 @@ enum Query {
     Graph(Duration, oneshot::Sender<api::Graph>),
     /// Why there is an edge between two services, or none.
     Explain(ServiceName, ServiceName, oneshot::Sender<api::Explanation>),
+    /// What was normal before the restart.
+    Restore(Learned),
 }
 
 impl Live {
@@ -120,6 +127,12 @@ impl Live {
 }
 
 impl Live {
+    /// Gives the detector what was learned before; edges that it has judged already keep what it knows of them.
+    pub async fn restore(&self, learned: Learned) {
+        // A live task that has ended needs no baselines.
+        let _ended = self.queries.send(Query::Restore(learned)).await;
+    }
+
     /// Why there is an edge between two services, or none; no answer when the live task has ended.
     pub async fn explain(&self, client: ServiceName, server: ServiceName) -> Option<api::Explanation> {
         let (answer, asked) = oneshot::channel();
@@ -166,12 +179,15 @@ async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
                 match query {
                     Some(Query::Graph(window, answer)) => drop(answer.send(state.graph(window, clock::now()))),
                     Some(Query::Explain(client, server, answer)) => drop(answer.send(state.explain(&client, &server))),
+                    Some(Query::Restore(learned)) => state.restore(learned, clock::now()),
                     None => {}
                 }
             }
             _ = ticks.tick() => {
+                let begun = Instant::now();
                 let effects = state.tick(clock::now());
                 outputs.perform(&mut state, effects, true);
+                state.note_tick(begun.elapsed());
             }
         }
     }
@@ -182,6 +198,16 @@ impl Outputs {
     fn perform(&self, state: &mut State, effects: Effects, publish: bool) {
         if publish || effects.incidents_changed {
             self.view.send_replace(Arc::new(state.view(clock::now())));
+        }
+        for (incident, alert) in effects.folded {
+            tracing::info!(
+                incident,
+                at = alert.at,
+                edge = alert.edge,
+                kind = alert.kind,
+                "folded into the incident: {}",
+                alert.text
+            );
         }
         for notification in effects.notifications {
             let _ = self.notifications.send(notification);

@@ -14,6 +14,9 @@ mod aliases;
 mod calls;
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod hostile;
+mod index;
 mod names;
 mod reason;
 mod slot;
@@ -42,6 +45,9 @@ pub const LINGER: Duration = Duration::from_secs(15);
 pub const LATE: Duration = Duration::from_secs(120);
 /// Spans remembered at most; about 120 MB when full.
 pub const MAX_WAITING: usize = 500_000;
+
+/// Spans for which memory is asked at once; as many as a processor can wait for, and some more.
+const AT_ONCE: usize = 16;
 
 /// What was counted about pairing, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,8 +110,12 @@ impl Pairer {
         self.peers.clear();
         self.peers
             .extend(spans.peers.iter().map(|peer| Named { node: names.number(&peer.service, now), kind: peer.kind }));
-        for facts in &spans.facts {
-            self.observe_one(facts, spans, now);
+        for facts in spans.facts.chunks(AT_ONCE) {
+            let touched = facts.iter().fold(0, |all, facts| {
+                all ^ self.waiting.touch(SpanKey { trace: facts.trace_id, span: facts.span_id }, facts.parent)
+            });
+            std::hint::black_box(touched);
+            facts.iter().for_each(|facts| self.observe_one(facts, spans, now));
         }
     }
 

@@ -28,6 +28,7 @@ mod decode;
 pub mod grpc;
 pub mod http;
 pub mod intake;
+mod pool;
 mod repeats;
 mod replay;
 pub mod xray;
@@ -51,8 +52,9 @@ const QUEUE: usize = 1024;
 #[must_use]
 pub fn open(outlets: Outlets, store: Option<Store>, limits: Limits, counters: Arc<Counters>) -> (Intake, Committer) {
     let (queue, pending) = mpsc::sync_channel(QUEUE);
-    let committer = Committer::new(pending, store, outlets.exporters.clone(), Arc::clone(&counters));
-    (Intake::new(outlets, queue, limits, counters), committer)
+    let pool = pool::Pool::new(limits.in_flight_bytes);
+    let committer = Committer::new(pending, store, outlets.exporters.clone(), (Arc::clone(&counters), pool.clone()));
+    (Intake::new(outlets, queue, limits, (counters, pool)), committer)
 }
 
 #[cfg(test)]

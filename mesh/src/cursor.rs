@@ -59,6 +59,12 @@ impl<'d> Cursor<'d> {
         self.text(name) == Some("true")
     }
 
+    /// The fields of a mapping that are texts.
+    pub(crate) fn texts(&self) -> Vec<(&'d str, &'d str)> {
+        let Value::Map(entries) = &self.node.value else { return Vec::new() };
+        entries.iter().filter_map(|entry| Some((entry.name.as_ref(), entry.node.text()?))).collect()
+    }
+
     /// A `{unit, value}`.
     pub(crate) fn duration(&self, name: &str) -> Option<Duration> {
         let written = self.get(name)?;

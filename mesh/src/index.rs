@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Node,
     Service,
     Router,
+    Gateway,
+    GatewayRoute,
 }
 
 impl Kind {
@@ -25,6 +27,8 @@ impl Kind {
             Self::Node => "virtual node",
             Self::Service => "virtual service",
             Self::Router => "virtual router",
+            Self::Gateway => "virtual gateway",
+            Self::GatewayRoute => "gateway route",
         }
     }
 
@@ -34,6 +38,8 @@ impl Kind {
             Self::Node => ("virtualNodeRef", "virtualNodeARN"),
             Self::Service => ("virtualServiceRef", "virtualServiceARN"),
             Self::Router => ("virtualRouterRef", "virtualRouterARN"),
+            Self::Gateway => ("virtualGatewayRef", "virtualGatewayARN"),
+            Self::GatewayRoute => ("gatewayRouteRef", "gatewayRouteARN"),
         }
     }
 
@@ -43,6 +49,8 @@ impl Kind {
             Self::Node => "virtualNode",
             Self::Service => "virtualService",
             Self::Router => "virtualRouter",
+            Self::Gateway => "virtualGateway",
+            Self::GatewayRoute => "gatewayRoute",
         }
     }
 
@@ -52,6 +60,8 @@ impl Kind {
             "VirtualNode" => Some(Self::Node),
             "VirtualService" => Some(Self::Service),
             "VirtualRouter" => Some(Self::Router),
+            "VirtualGateway" => Some(Self::Gateway),
+            "GatewayRoute" => Some(Self::GatewayRoute),
             _ => None,
         }
     }

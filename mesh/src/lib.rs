@@ -9,7 +9,8 @@
 //! 2. `schema` + `check`: one table says for every field its shape and whether this program uses, approximates or
 //!    ignores it. One walk over the tree gives every problem, every warning and the compatibility report.
 //! 3. `select`, `index`: which documents are read, who is there, what references mean.
-//! 4. `read`: checked trees -> [`VirtualNode`], [`VirtualService`], [`VirtualRouter`], and what no single field can show.
+//! 4. `read`: checked trees -> [`VirtualNode`], [`VirtualService`], [`VirtualRouter`], [`VirtualGateway`], and what no single
+//!    field can show.
 //! 5. [`Mesh::node_config`]: the view of one proxy.
 //!
 //! Nothing here reads a file, a clock or the network. A configuration with one problem is refused as a whole, with all
@@ -28,6 +29,7 @@ mod select;
 
 mod document;
 mod endpoint;
+mod gateway;
 mod mesh;
 mod node_config;
 mod policy;
@@ -42,6 +44,7 @@ pub use document::{
 pub use endpoint::{
     ConnectionPool, DiscoveryKind, Listener, ListenerProtocol, OutlierDetection, PortMapping, Timeouts,
 };
+pub use gateway::{GatewayRoute, HostRewrite, PathRewrite, Rewrite, VirtualGateway};
 pub use mesh::{EgressFilter, Loaded, Mesh, Source};
 pub use node_config::{NodeConfig, NodeError, OutboundService, WeightedTarget};
 pub use policy::{

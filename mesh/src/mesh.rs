@@ -9,7 +9,9 @@ use crate::index::Index;
 use crate::read::Reader;
 use crate::select::{Document, select};
 use crate::yaml::{self, MAX_DOCUMENTS};
-use crate::{FieldUse, NodeError, Policies, Problem, Problems, VirtualNode, VirtualRouter, VirtualService};
+use crate::{
+    FieldUse, NodeError, Policies, Problem, Problems, VirtualGateway, VirtualNode, VirtualRouter, VirtualService,
+};
 
 /// Most bytes of all sources together.
 const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
@@ -46,6 +48,8 @@ pub struct Mesh {
     pub services: BTreeMap<ServiceName, VirtualService>,
     /// All virtual routers.
     pub routers: BTreeMap<ServiceName, VirtualRouter>,
+    /// All virtual gateways.
+    pub gateways: BTreeMap<ServiceName, VirtualGateway>,
     /// Our own policies.
     pub policies: Policies,
 }
@@ -82,22 +86,27 @@ impl Mesh {
         Ok(Loaded { mesh, warnings, report })
     }
 
-    /// Finds a node as people name it: `NAMESPACE/NAME`, a bare `NAME` if it is unique, its `awsName`, or App Mesh's
-    /// `mesh/MESH/virtualNode/AWSNAME` with or without the ARN's beginning.
+    /// Finds a node or gateway as people name it: `NAMESPACE/NAME`, a bare `NAME` if it is unique, its `awsName`, or App Mesh's
+    /// `mesh/MESH/virtualNode/AWSNAME` or `mesh/MESH/virtualGateway/AWSNAME` with or without the ARN's beginning.
     ///
     /// # Errors
     /// [`NodeError`] when none or several fit.
     pub fn find_node(&self, text: &str) -> Result<ServiceName, NodeError> {
         let exact = ServiceName::from(text);
-        if self.nodes.contains_key(&exact) {
+        if self.nodes.contains_key(&exact) || self.gateways.contains_key(&exact) {
             return Ok(exact);
         }
-        let name = text.split_once("virtualNode/").map_or(text, |(_, name)| name);
-        let by_aws_name = self.nodes.values().find(|node| node.aws_name == name);
-        if let Some(node) = by_aws_name {
-            return Ok(node.id.clone());
+        let (gateways_only, name) = match (text.split_once("virtualGateway/"), text.split_once("virtualNode/")) {
+            (Some((_, name)), _) => (true, name),
+            (None, Some((_, name))) => (false, name),
+            (None, None) => (false, text),
+        };
+        let nodes = || self.nodes.values().filter(|_| !gateways_only).map(|node| (&node.id, &node.aws_name));
+        let members = || nodes().chain(self.gateways.values().map(|gateway| (&gateway.id, &gateway.aws_name)));
+        if let Some((id, _)) = members().find(|(_, aws_name)| *aws_name == name) {
+            return Ok(id.clone());
         }
-        let by_name: Vec<&ServiceName> = self.nodes.keys().filter(|id| id.name() == name).collect();
+        let by_name: Vec<&ServiceName> = members().map(|(id, _)| id).filter(|id| id.name() == name).collect();
         match by_name.as_slice() {
             [] => Err(NodeError::unknown(self, text)),
             [only] => Ok((*only).clone()),
@@ -105,15 +114,15 @@ impl Mesh {
         }
     }
 
-    /// Who may call whom, as the documents declare it: each node and the nodes behind its backends.
+    /// Who may call whom, as the documents declare it: each node and gateway, and the nodes behind its backends.
     #[must_use]
     pub fn declared_edges(&self) -> Vec<(ServiceName, ServiceName)> {
         let mut edges = std::collections::BTreeSet::new();
-        for node in self.nodes.values() {
-            for backend in &node.backends {
-                for server in self.providers(&backend.service) {
-                    edges.insert((node.id.clone(), server));
-                }
+        let nodes = self.nodes.values().map(|node| (&node.id, &node.backends));
+        let gateways = self.gateways.values().map(|gateway| (&gateway.id, &gateway.backends));
+        for (client, backends) in nodes.chain(gateways) {
+            for server in backends.iter().flat_map(|backend| self.providers(&backend.service)) {
+                edges.insert((client.clone(), server));
             }
         }
         edges.into_iter().collect()

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tripline_model::ServiceName;
 
 use crate::{
-    AccessLog, ClientPolicy, ClientTls, ConnectionPool, DiscoveryKind, EgressFilter, Listener, ListenerProtocol, Mesh,
-    NodePolicies, OutlierDetection, PortMapping, Provider, Route, RouteMatch, RouterRoute, TrafficPolicy, VirtualNode,
-    VirtualService,
+    AccessLog, ClientPolicy, ClientTls, ConnectionPool, DiscoveryKind, EgressFilter, GatewayRoute, Listener,
+    ListenerProtocol, Mesh, NodePolicies, OutlierDetection, PortMapping, Provider, Route, RouteMatch, RouterRoute,
+    TrafficPolicy, VirtualNode, VirtualService,
 };
 
 /// The configuration of one proxy, complete: nothing in it refers to anything outside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeConfig {
-    /// The virtual node it stands before.
+    /// The virtual node it stands before, or the virtual gateway it is.
     pub service: ServiceName,
     /// Name of the mesh.
     pub mesh: String,
@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub egress: EgressFilter,
     /// Ports it serves; none for a pure client.
     pub listeners: Vec<Listener>,
+    /// What comes in by its listeners and where that goes, if it is a gateway: in the order in which they are tried.
+    pub entries: Option<Vec<GatewayRoute>>,
     /// Services its application may call: the node's backends, in order.
     pub services: Vec<OutboundService>,
     /// What our own policies ask of it.
@@ -76,7 +78,7 @@ pub struct WeightedTarget {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// No such node.
-    #[error("virtual node \"{wanted}\" is not in the mesh; it has {known}")]
+    #[error("virtual node or gateway \"{wanted}\" is not in the mesh; it has {known}")]
     Unknown {
         /// What was asked for.
         wanted: String,
@@ -84,7 +86,7 @@ pub enum NodeError {
         known: String,
     },
     /// The name fits several.
-    #[error("virtual node \"{wanted}\" is ambiguous: {candidates}; write NAMESPACE/NAME")]
+    #[error("virtual node or gateway \"{wanted}\" is ambiguous: {candidates}; write NAMESPACE/NAME")]
     Ambiguous {
         /// What was asked for.
         wanted: String,
@@ -98,7 +100,7 @@ const NAMES_LISTED: usize = 20;
 
 impl NodeError {
     pub(crate) fn unknown(mesh: &Mesh, wanted: &str) -> Self {
-        let known: Vec<&ServiceName> = mesh.nodes.keys().collect();
+        let known: Vec<&ServiceName> = mesh.nodes.keys().chain(mesh.gateways.keys()).collect();
         Self::Unknown { wanted: wanted.to_owned(), known: Self::list(&known) }
     }
 
@@ -114,14 +116,18 @@ impl NodeError {
 }
 
 impl Mesh {
-    /// What the proxy of one virtual node needs.
+    /// What the proxy of one virtual node or virtual gateway needs.
     ///
     /// # Errors
-    /// [`NodeError::Unknown`] when the mesh has no such node.
-    pub fn node_config(&self, node: &ServiceName) -> Result<NodeConfig, NodeError> {
-        let node = self.nodes.get(node).ok_or_else(|| NodeError::unknown(self, &node.to_string()))?;
-        let backends: Vec<_> = node
-            .backends
+    /// [`NodeError::Unknown`] when the mesh has neither of that name.
+    pub fn node_config(&self, name: &ServiceName) -> Result<NodeConfig, NodeError> {
+        let (listeners, backends, access_log) = match (self.nodes.get(name), self.gateways.get(name)) {
+            (Some(node), _) => (&node.listeners, &node.backends, &node.access_log),
+            (None, Some(gateway)) => (&gateway.listeners, &gateway.backends, &gateway.access_log),
+            (None, None) => return Err(NodeError::unknown(self, &name.to_string())),
+        };
+        let entries = self.gateways.get(name).filter(|_| !self.nodes.contains_key(name));
+        let backends: Vec<_> = backends
             .iter()
             .filter_map(|backend| Some((self.services.get(&backend.service)?, backend.policy.as_ref())))
             .collect();
@@ -134,15 +140,16 @@ impl Mesh {
                 outbound
             })
             .collect();
-        name_hosts(&called, node.id.namespace(), &mut services);
+        name_hosts(&called, name.namespace(), &mut services);
         Ok(NodeConfig {
-            service: node.id.clone(),
+            service: name.clone(),
             mesh: self.name.clone(),
             egress: self.egress,
-            listeners: node.listeners.clone(),
+            listeners: listeners.clone(),
+            entries: entries.map(|gateway| gateway.routes.clone()),
             services,
-            policies: self.policies.of_node(&node.id),
-            access_log: node.access_log.clone(),
+            policies: self.policies.of_node(name),
+            access_log: access_log.clone(),
         })
     }
 

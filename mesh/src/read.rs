@@ -1,5 +1,6 @@
 //! Checked documents to the resources of a mesh, with the conditions that no single field can show.
 
+mod gateway;
 mod matching;
 mod node;
 mod policy;
@@ -32,6 +33,7 @@ impl Reader<'_, '_> {
             nodes: BTreeMap::new(),
             services: BTreeMap::new(),
             routers: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             policies: Policies::default(),
         };
         let of = |kind: Kind| documents.iter().filter(move |document| Kind::of(document) == Some(kind));
@@ -46,8 +48,9 @@ impl Reader<'_, '_> {
             let service = self.service(document, &mesh.nodes);
             mesh.services.insert(document.id.clone(), service);
         }
+        self.gateways(documents, &mut mesh);
         mesh.policies = self.policies(documents);
-        for document in of(Kind::Node) {
+        for document in documents {
             self.plain_calls(document, &mesh);
         }
         mesh

@@ -1,5 +1,6 @@
 //! Routes: which requests they match, where these go, how often they are tried.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::{ListenerProtocol, Timeouts, WeightedTarget};
@@ -137,8 +138,9 @@ pub trait RequestHead {
     fn path(&self) -> &str;
     /// Query without `?`; empty when there is none.
     fn query(&self) -> &str;
-    /// First value of a header (name given in lower case), if it is there and a text.
-    fn header(&self, name: &str) -> Option<&str>;
+    /// The value of a header (name given in lower case), if it is there and a text; several values are joined by commas, as Envoy
+    /// joins them.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
     /// `http` or `https`.
     fn scheme(&self) -> &str;
     /// The port the request came for, if the Host header or the original destination tells.
@@ -174,7 +176,7 @@ impl RouteMatch {
 impl HeaderMatch {
     fn matches(&self, head: &impl RequestHead) -> bool {
         match (head.header(&self.name), &self.value) {
-            (Some(value), Some(condition)) => condition.matches(value) != self.invert,
+            (Some(value), Some(condition)) => condition.matches(&value) != self.invert,
             // As in Envoy: a condition on a value never holds where there is none, inverted or not.
             (None, Some(_)) => false,
             (found, None) => found.is_some() != self.invert,
@@ -206,9 +208,26 @@ pub struct RetryPolicy {
     pub tcp_retry_events: Vec<TcpRetryEvent>,
 }
 
+impl RetryPolicy {
+    /// What App Mesh did unasked with requests of a route without a policy: two more tries on 503 or UNAVAILABLE, and after
+    /// connections that were refused or broke.
+    #[must_use]
+    pub fn hidden_in_app_mesh() -> Self {
+        Self {
+            max_retries: 2,
+            per_retry_timeout: None,
+            http_retry_events: vec![HttpRetryEvent::Unavailable, HttpRetryEvent::StreamError],
+            grpc_retry_events: vec![GrpcRetryEvent::Unavailable],
+            tcp_retry_events: vec![TcpRetryEvent::ConnectionError],
+        }
+    }
+}
+
 /// Answers worth another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpRetryEvent {
+    /// Status 503; no document can ask for it, App Mesh tried it again unasked.
+    Unavailable,
     /// Status 500..=508, 510, 511.
     ServerError,
     /// Status 502..=504.
@@ -224,6 +243,7 @@ impl HttpRetryEvent {
     #[must_use]
     pub const fn covers(self, status: u16) -> bool {
         match self {
+            Self::Unavailable => status == 503,
             Self::ServerError => matches!(status, 500..=508 | 510 | 511),
             Self::GatewayError => matches!(status, 502..=504),
             Self::ClientError => status == 409,

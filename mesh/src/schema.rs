@@ -3,6 +3,7 @@
 //! The tables in [`kinds`] are the one place that says which fields exist. The walk in `check` takes problems, unknown
 //! fields and the compatibility report from them, so what the report calls *used* and what is read stand side by side.
 
+pub(crate) mod gateway;
 pub(crate) mod kinds;
 pub(crate) mod policy;
 pub(crate) mod route;

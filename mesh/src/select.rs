@@ -21,6 +21,8 @@ pub(crate) struct Document<'t> {
     pub(crate) aws_name: String,
     /// Namespace and name; a mesh has no namespace.
     pub(crate) id: ServiceName,
+    /// `metadata.labels`, the texts among them.
+    pub(crate) labels: Vec<(String, String)>,
     /// Its `spec`, or an empty one.
     pub(crate) spec: Node<'t>,
     /// Where the spec stands.
@@ -88,13 +90,14 @@ fn one<'t>(root: Node<'t>, at: &At, findings: &mut Findings<'_>) -> Option<Docum
     let empty = Node { line: root.line, value: Value::Map(Vec::new()) };
     let line = root.line;
     let (id, metadata_name) = identity(&root, kind);
+    let labels = labels_of(&root);
     let spec = take(root, "spec").unwrap_or(empty);
     check(&spec, &kind.spec, &spec_at, findings);
     let aws_name = spec
         .get("awsName")
         .and_then(Node::text)
         .map_or_else(|| default_aws_name(kind, &id, &metadata_name), str::to_owned);
-    Some(Document { kind, aws_name, id, spec, at: spec_at, line, broken: findings.problem_count() > before })
+    Some(Document { kind, aws_name, id, labels, spec, at: spec_at, line, broken: findings.problem_count() > before })
 }
 
 /// Takes a field out of a mapping; `None` too when it is null.
@@ -109,6 +112,12 @@ fn identity(root: &Node<'_>, kind: &Kind) -> (ServiceName, String) {
     let name = metadata("name").unwrap_or("");
     let namespace = if kind.name == "Mesh" { "" } else { metadata("namespace").unwrap_or(DEFAULT_NAMESPACE) };
     (ServiceName::new(namespace, name), name.to_owned())
+}
+
+fn labels_of(root: &Node<'_>) -> Vec<(String, String)> {
+    let labels = root.get("metadata").and_then(|metadata| metadata.get("labels"));
+    let Some(Value::Map(entries)) = labels.map(|labels| &labels.value) else { return Vec::new() };
+    entries.iter().filter_map(|entry| Some((entry.name.to_string(), entry.node.text()?.to_owned()))).collect()
 }
 
 /// As App Mesh's admission webhook fills it in.

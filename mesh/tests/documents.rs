@@ -129,8 +129,8 @@ impl RequestHead for Request {
     fn query(&self) -> &str {
         self.1.split_once('?').map_or("", |(_, query)| query)
     }
-    fn header(&self, name: &str) -> Option<&str> {
-        self.2.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        self.2.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
     }
     fn scheme(&self) -> &str {
         "http"
@@ -290,13 +290,13 @@ fn exported_lists_and_foreign_documents_are_taken_as_they_come() {
                 metadata: {name: a, namespace: n, uid: x, finalizers: [f]}\n  spec: {meshRef: {name: m, uid: y}}\n  \
                 status: {conditions: []}\n- apiVersion: appmesh.k8s.aws/v1beta2\n  kind: Mesh\n  metadata: {name: \
                 m}\n---\napiVersion: apps/v1\nkind: Deployment\n---\napiVersion: apps/v1\nkind: \
-                Deployment\n---\napiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualGateway\n";
+                Deployment\n---\napiVersion: appmesh.k8s.aws/v1beta2\nkind: BackendGroup\n";
     let loaded = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(loaded.mesh.nodes.contains_key(&ServiceName::from("n/a")));
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert_eq!(warnings[0], "mesh.yaml:13: kind Deployment is not of App Mesh, passed over (and 1 more)");
-    assert!(warnings[1].starts_with("mesh.yaml:19: kind VirtualGateway is passed over"), "{warnings:?}");
+    assert!(warnings[1].starts_with("mesh.yaml:19: kind BackendGroup is passed over"), "{warnings:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl RequestHead for Head {
     fn query(&self) -> &str {
         ""
     }
-    fn header(&self, _: &str) -> Option<&str> {
+    fn header(&self, _: &str) -> Option<std::borrow::Cow<'_, str>> {
         None
     }
     fn scheme(&self) -> &str {

@@ -13,7 +13,7 @@ fn holds(text: &str) -> Result<(), TestCaseError> {
     let lines = text.lines().count() + 1;
     let findings = match read(text) {
         Ok(loaded) => {
-            for node in loaded.mesh.nodes.keys() {
+            for node in loaded.mesh.nodes.keys().chain(loaded.mesh.gateways.keys()) {
                 let config = loaded.mesh.node_config(node);
                 prop_assert!(config.is_ok());
                 for route in config.iter().flat_map(|config| &config.services).flat_map(|service| &service.routes) {

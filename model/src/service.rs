@@ -1,5 +1,6 @@
 //! The identity of a service: namespace and name.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,12 +10,16 @@ pub const MAX_NAME_BYTES: usize = 200;
 
 /// A service of the mesh, or a peer of one that is drawn as a node: a database, an external host, the users.
 ///
-/// Cheap to clone. Written `namespace/name`, or just `name` when the namespace is empty (external hosts, `user`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Cheap to clone and to compare. Written `namespace/name`, or just `name` when the namespace is empty (external hosts, `user`).
+/// Ordered by namespace, then name.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServiceName {
-    namespace: Arc<str>,
-    name: Arc<str>,
+    /// Namespace, [`SEPARATOR`], name: one text, because maps of a large mesh compare names millions of times a second.
+    text: Arc<str>,
 }
+
+/// Sorts before whatever a name may hold, so that the order of the texts is that of the pairs.
+const SEPARATOR: char = '\0';
 
 impl ServiceName {
     /// What more than the allowed number of distinct names folds into.
@@ -28,7 +33,7 @@ impl ServiceName {
     /// the written form can be read back.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: clean(namespace).into(), name: clean(name).into() }
+        Self { text: format!("{}{SEPARATOR}{}", clean(namespace), clean(name)).into() }
     }
 
     /// A caller that passed trace context on but did not say who it is; whoever pairs spans can tell.
@@ -52,13 +57,37 @@ impl ServiceName {
     /// The namespace; empty for peers outside any.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        self.parts().0
     }
 
     /// The name within its namespace.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.text.split_once(SEPARATOR).unwrap_or(("", &self.text))
+    }
+}
+
+impl Ord for ServiceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Names of one graph are mostly the very same text.
+        if Arc::ptr_eq(&self.text, &other.text) { Ordering::Equal } else { self.text.cmp(&other.text) }
+    }
+}
+
+impl PartialOrd for ServiceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = self.parts();
+        f.debug_struct("ServiceName").field("namespace", &namespace).field("name", &name).finish()
     }
 }
 
@@ -72,7 +101,8 @@ fn clean(part: &str) -> String {
 
 impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        let (namespace, name) = self.parts();
+        if namespace.is_empty() { f.write_str(name) } else { write!(f, "{namespace}/{name}") }
     }
 }
 
@@ -110,6 +140,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_order_is_that_of_namespace_and_name(a in ("[a-c!/-]{0,3}", "[a-c!-]{0,3}"), b in ("[a-c!/-]{0,3}", "[a-c!-]{0,3}")) {
+            let (one, other) = (ServiceName::new(&a.0, &a.1), ServiceName::new(&b.0, &b.1));
+            let pair = |name: &ServiceName| (name.namespace().to_owned(), name.name().to_owned());
+            prop_assert_eq!(one.cmp(&other), pair(&one).cmp(&pair(&other)));
+        }
+
         #[test]
         fn written_form_reads_back(namespace in "[^/]{0,40}", name in "[^/]{1,40}") {
             let service = ServiceName::new(&namespace, &name);

@@ -21,6 +21,8 @@ pub mod zipkin;
 pub mod names;
 
 mod attribute;
+#[cfg(test)]
+mod fuzz;
 mod resource;
 mod sampling;
 mod value;

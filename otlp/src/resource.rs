@@ -16,7 +16,7 @@ const MAX_TEXT_BYTES: usize = 256;
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// What the records of one resource have in common; cheap to clone into each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// `service.namespace` and `service.name`.
     pub service: ServiceName,

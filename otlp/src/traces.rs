@@ -19,8 +19,13 @@ mod facts;
 mod fields;
 mod json_text;
 mod raw_span;
+mod spare;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -28,7 +33,8 @@ use tripline_model::{SpanId, TraceId};
 
 pub use attributes::RawValue;
 pub use facts::{NO_LINK, NO_PEER, SpanFacts};
-pub use raw_span::RawSpan;
+pub use raw_span::{Place, RawSpan};
+pub use spare::{Entry, List};
 
 use crate::resource::Identity;
 use crate::span::RejectedSpans;
@@ -39,18 +45,26 @@ use facts::FactsWriter;
 use fields::{Fields, Malformed};
 use raw_span::Parsed;
 
+/// Bytes that come from memory at once.
+const CACHE_LINE: usize = 64;
+
 /// The spans of one request.
 #[derive(Debug, Clone, Default)]
 pub struct Spans {
     body: Bytes,
+    count: usize,
     /// Who sent them: one for each resource.
-    pub identities: Vec<Identity>,
+    pub identities: Arc<Vec<Identity>>,
     /// Whom they say they called.
     pub peers: Vec<Peer>,
     /// The first link of each span that has one.
     pub links: Vec<(TraceId, SpanId)>,
-    /// What the graph needs of each span, in the order received.
-    pub facts: Vec<SpanFacts>,
+    /// What the graph needs of each span, in the order received; none in what is kept for history, see [`Spans::split`].
+    pub facts: List<SpanFacts>,
+    /// Where each span lies, for whoever reads it again; none in what goes to the graph.
+    pub places: List<Place>,
+    /// Where the names that [`Place::name`] counts lie within the body.
+    names: Vec<(u32, u32)>,
     /// The spans that were refused.
     pub rejected: RejectedSpans,
     /// Spans kept whose end was before their start, or whose times are before 2000 or after 2100.
@@ -120,20 +134,35 @@ impl Spans {
 
     /// How many spans there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.facts.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.facts.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// What the graph needs, without the bytes, and the bytes without that: each is held for another time, and facts for
+    /// moments only.
+    #[must_use]
+    pub fn split(mut self) -> (Self, Self) {
+        let kept = Self {
+            body: std::mem::take(&mut self.body),
+            count: self.count,
+            identities: Arc::clone(&self.identities),
+            places: std::mem::take(&mut self.places),
+            names: std::mem::take(&mut self.names),
+            ..Self::default()
+        };
+        (self, kept)
     }
 
     /// Bytes that they hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.body.len() + self.facts.len() * size_of::<SpanFacts>()
+        self.body.len() + self.places.len() * size_of::<Place>()
     }
 
     /// The request itself, as protobuf.
@@ -153,6 +182,33 @@ impl Spans {
         });
     }
 
+    /// The span at a place of these spans.
+    #[must_use]
+    #[inline]
+    pub fn at(&self, place: Place) -> Option<RawSpan<'_>> {
+        let from = place.from as usize;
+        match raw_span::parse(self.body.get(from..from + place.len as usize)?) {
+            Ok(Parsed::Good(span)) => Some(span),
+            _ => None,
+        }
+    }
+
+    /// Asks memory for a span that will be read soon; what comes back is of no use but to be mixed with others, so that it is
+    /// asked for.
+    #[must_use]
+    #[inline]
+    pub fn touch(&self, place: Place) -> u8 {
+        let from = place.from as usize;
+        let message = self.body.get(from..from + place.len as usize).unwrap_or_default();
+        message.chunks(CACHE_LINE).fold(0, |all, line| all ^ line.first().copied().unwrap_or_default())
+    }
+
+    /// The different names of these spans, cut, by the number that [`Place::name`] holds.
+    pub fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let at = |(from, len): &(u32, u32)| self.body.get(*from as usize..(*from + *len) as usize);
+        self.names.iter().map(move |place| attributes::name_of(at(place).unwrap_or_default()))
+    }
+
     /// Every span as a record of its own.
     #[must_use]
     pub fn records(&self) -> Vec<SpanRecord> {
@@ -164,11 +220,11 @@ impl Spans {
     }
 
     fn walk(&mut self, body: &[u8]) -> Result<(), DecodeError> {
-        let mut writer = FactsWriter::default();
-        let mut items = 0;
-        walk(body, |step| {
+        let (mut writer, mut names) = (FactsWriter::default(), NameTable::default());
+        let (mut items, mut identities) = (0, Vec::new());
+        let walked = walk(body, |step| {
             match step {
-                Step::Resource(resources) => self.identities.push(identity_of(resources)?),
+                Step::Resource(resources) => identities.push(identity_of(resources)?),
                 Step::Span(parsed, source) => {
                     items += 1;
                     if items > MAX_ITEMS {
@@ -179,17 +235,45 @@ impl Spans {
                         Parsed::BadSpanId => self.rejected.span_id += 1,
                         Parsed::Good(span) => {
                             self.odd_times += u64::from(span.has_odd_time());
+                            self.places.push(span.place(body, source, names.number(span.name_bytes())));
                             self.facts.push(writer.facts(&span, source, (&mut self.peers, &mut self.links))?);
                         }
                     }
                 }
             }
             Ok(())
-        })
-        .map_err(|stop| match stop {
+        });
+        (self.count, self.identities) = (self.facts.len(), Arc::new(identities));
+        let offset = |name: &[u8]| (name.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+        self.names.extend(names.names.iter().map(|name| (offset(name) as u32, name.len() as u32)));
+        walked.map_err(|stop| match stop {
             Stop::Malformed(malformed) => DecodeError::Malformed(malformed.position(body)),
             Stop::Error(error) => error,
         })
+    }
+}
+
+/// The different names of a request's spans.
+#[derive(Default)]
+struct NameTable<'a> {
+    names: Vec<&'a [u8]>,
+    // The standard hasher: names are chosen by strangers.
+    numbers: HashMap<&'a [u8], u32>,
+    last: u32,
+}
+
+impl<'a> NameTable<'a> {
+    #[inline]
+    fn number(&mut self, name: &'a [u8]) -> u32 {
+        // The one before has the same name more often than not.
+        if self.names.get(self.last as usize) != Some(&name) {
+            let names = &mut self.names;
+            self.last = *self.numbers.entry(name).or_insert_with(|| {
+                names.push(name);
+                names.len() as u32 - 1
+            });
+        }
+        self.last
     }
 }
 

@@ -8,18 +8,21 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::access_log::Line;
 use crate::app_side::Place;
 use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
+use crate::gateway::{self, Entry};
 use crate::headers;
 use crate::hits::Hit;
+use crate::http1::{Http1Connection, Switched};
 use crate::late::Late;
+use crate::reply::{Reply, ReplyError};
 use crate::send::Lease;
 use crate::silence::{Over, SilenceTimer};
 use crate::target::Target;
+use crate::upgrade;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(crate) enum AnswerBody {
 /// A body passed through.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    inner: Incoming,
+    inner: Reply,
     timer: SilenceTimer,
     /// Gone when the body has ended.
     open: Option<Open>,
@@ -41,6 +44,8 @@ pub(crate) struct Passed {
     endpoint: Arc<Endpoint>,
     /// Its line in the access log, written when the body is dropped.
     line: Option<Box<Line>>,
+    /// The caller's side of it at a gateway.
+    entry: Option<Box<Entry>>,
 }
 
 /// What a body that has not ended holds.
@@ -65,22 +70,32 @@ pub(crate) struct Open {
 pub(crate) enum AnswerError {
     /// The server stopped sending.
     #[error("reading the answer's body")]
-    Read(#[from] hyper::Error),
+    Read(#[from] ReplyError),
     /// It was silent for too long, or took too long altogether.
     #[error("the answer's body took too long: {0:?}")]
     Slow(Over),
 }
 
 /// Passes an answer through.
-pub(crate) fn pass(response: Response<Incoming>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
+pub(crate) fn pass(response: Response<Reply>, timer: SilenceTimer, open: Open) -> Response<AnswerBody> {
+    // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
+    let lives_on = upgrade::is_agreed(&response);
     let (parts, inner) = response.into_parts();
     let endpoint = Arc::clone(open.lease.endpoint());
-    let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None };
-    // An upgraded connection lives on, and whoever passes its bytes takes over the exchange.
-    if passed.inner.is_end_stream() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
+    let mut passed = Passed { inner, timer, open: Some(open), endpoint, line: None, entry: None };
+    if passed.inner.is_end_stream() && !lives_on {
         passed.finish();
     }
     Response::from_parts(parts, AnswerBody::Passed(Box::new(passed)))
+}
+
+/// Lets the caller's side of a request end with its answer.
+pub(crate) fn enclose(response: &mut Response<AnswerBody>, entry: Entry) {
+    let end = gateway::end_of(response);
+    match response.body_mut() {
+        AnswerBody::Passed(passed) if passed.open.is_some() => passed.entry = Some(Box::new(entry)),
+        AnswerBody::Passed(_) | AnswerBody::Own(_) => entry.ends(end, 0),
+    }
 }
 
 /// Lets an answer's line in the access log be written at its end.
@@ -117,6 +132,9 @@ impl Passed {
                 }
                 if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
                     open.exchange.response_bytes(data.len() as u64);
+                    if let Some(entry) = &mut self.entry {
+                        entry.answered(data.len() as u64);
+                    }
                     if let Some(line) = &mut self.line {
                         line.sent(data.len() as u64);
                     }
@@ -154,19 +172,27 @@ impl Passed {
         }
     }
 
-    /// The exchange and the connection, for whoever goes on with them.
-    pub(crate) fn into_open(mut self) -> Option<(Exchange, Lease)> {
-        self.open.take().map(|open| (open.exchange, open.lease))
+    /// The exchange, the loan and the connection that has switched to another protocol, for whoever goes on with them.
+    pub(crate) fn into_open(mut self) -> Option<(Exchange, Lease, Option<Switched>)> {
+        let switched = self.inner.take_connection().map(Http1Connection::switched);
+        self.open.take().map(|open| (open.exchange, open.lease, switched))
     }
 
     fn finish(&mut self) {
         self.judge(None);
         if let Some(Open { mut exchange, lease, end, .. }) = self.open.take() {
-            // What is left of a request's body would be read as the next request, or hold it up.
-            if exchange.is_request_sent() {
-                lease.give_back(exchange.shared());
-            }
+            lease.give_back(self.inner.take_connection());
             exchange.settle(end);
+            self.leave(exchange, end);
+        }
+    }
+
+    /// Records the exchange, and then the caller's side of it at a gateway.
+    fn leave(&mut self, exchange: Exchange, end: End) {
+        let received = exchange.received();
+        drop(exchange);
+        if let Some(entry) = self.entry.take() {
+            entry.ends(end, received);
         }
     }
 
@@ -187,6 +213,7 @@ impl Passed {
                 }
             }
             exchange.settle(End::Failed);
+            self.leave(exchange, End::Failed);
         }
         if let Some(line) = &mut self.line {
             line.broke_off();

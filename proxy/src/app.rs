@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tripline_mesh::{Listener, NodeConfig};
+use tripline_mesh::{Listener, NodeConfig, RetryPolicy};
 use tripline_model::{BreakerTransition, Sidecar};
 
 use crate::admin::{self, Admin};
@@ -42,7 +42,7 @@ use crate::tally::Shard;
 use crate::tls::TlsError;
 use crate::trace_context::Sampler;
 use crate::worker::{Addresses, Connections, Half, Shared, Worker};
-use crate::{access_log, config_view, discover, headers};
+use crate::{access_log, config_view, discover, gateway, headers};
 
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -194,6 +194,15 @@ impl Proxy {
         for (listeners, listener) in halves.iter_mut().zip(inbound.map(|(_, listeners)| listeners).unwrap_or_default())
         {
             listeners.push((Half::Inbound, listener));
+        }
+        if node.entries.is_some() {
+            // What comes by another listener than the first comes to that listener's own port.
+            for listener in node.listeners.iter().skip(1) {
+                let (_, sockets) = bind(SocketAddr::new(settings.inbound.ip(), listener.port), workers, INBOUND)?;
+                for (listeners, socket) in halves.iter_mut().zip(sockets) {
+                    listeners.push((Half::Inbound, socket));
+                }
+            }
         }
         let Some(admin) = admin_at.1.into_iter().next() else {
             return Err(ADMIN.error(settings.admin, io::Error::from(io::ErrorKind::NotFound)));
@@ -373,7 +382,8 @@ async fn keep_certificates_fresh(shared: Arc<Shared>) {
 
 fn check_loop(node: &NodeConfig, settings: &Settings) -> Result<(), StartError> {
     let app = node.listeners.first().map(|listener| app_address(listener, settings.app));
-    match app {
+    // A gateway calls no application.
+    match app.filter(|_| node.entries.is_none()) {
         Some(app) if app == settings.inbound && app.port() != 0 => Err(StartError::Loop(app)),
         _ => Ok(()),
     }
@@ -413,7 +423,8 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
     let roster = Arc::new(Roster::default());
     let clock = Clock::start();
     let (own_events, own_roster) = (Arc::clone(&events), Arc::clone(&roster));
-    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, clock };
+    let default_retry = settings.app_mesh_retries.then(RetryPolicy::hidden_in_app_mesh);
+    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, default_retry, clock };
     let plan = planner.plan(configuration, None).map_err(|error| match error {
         PlanError::Tls(error) => StartError::Tls(error),
         error => StartError::Plan(error),
@@ -423,6 +434,7 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
     let limits = settings.limits.limits();
     let shared = Shared {
         clock,
+        kind: gateway::kind_of(node),
         client_header: headers::value(&node.service.to_string()),
         sidecar,
         forwards: settings.forwards.clone(),

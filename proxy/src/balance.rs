@@ -95,12 +95,13 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring of endpoints by their labels.
-    pub(crate) fn new<'a>(labels: impl Iterator<Item = &'a str>) -> Self {
+    /// A ring of endpoints by their labels and their shares relative to the largest.
+    pub(crate) fn new<'a>(labels: impl Iterator<Item = (&'a str, f64)>) -> Self {
         let mut points: Vec<(u64, usize)> = labels
             .enumerate()
-            .flat_map(|(place, label)| {
-                (0..POINTS).map(move |point| (hash(format!("{label}#{point}").as_bytes()), place))
+            .flat_map(|(place, (label, share))| {
+                let count = (POINTS as f64 * share).ceil() as usize;
+                (0..count).map(move |point| (hash(format!("{label}#{point}").as_bytes()), place))
             })
             .collect();
         points.sort_unstable();
@@ -174,8 +175,8 @@ mod tests {
     #[test]
     fn keys_spread_and_only_those_of_the_missing_move() {
         let labels: Vec<String> = (0..10).map(|n| format!("10.0.0.{n}:80")).collect();
-        let all = Ring::new(labels.iter().map(String::as_str));
-        let fewer = Ring::new(labels[..9].iter().map(String::as_str));
+        let all = Ring::new(labels.iter().map(|label| (label.as_str(), 1.0)));
+        let fewer = Ring::new(labels[..9].iter().map(|label| (label.as_str(), 1.0)));
         let mut counts = [0; 10];
         let mut moved = 0;
         for number in 0..10_000_u32 {

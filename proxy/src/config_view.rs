@@ -1,7 +1,7 @@
 //! The effective configuration as the admin port shows it.
 
 use serde_json::{Value, json};
-use tripline_mesh::{NodeConfig, OutboundService, Route};
+use tripline_mesh::{GatewayRoute, NodeConfig, OutboundService, Route};
 
 use crate::app::app_address;
 use crate::settings::{Configuration, Settings};
@@ -15,7 +15,8 @@ pub(crate) fn of(node: &NodeConfig, settings: &Settings, addresses: &Addresses) 
         "inbound": addresses.inbound.map(|address| address.to_string()),
         "outbound": addresses.outbound.to_string(),
         "admin": addresses.admin.to_string(),
-        "app": node.listeners.first().map(|listener| app_address(listener, settings.app).to_string()),
+        "gateway_routes": node.entries.as_ref().map(|routes| routes.iter().map(entry).collect::<Vec<_>>()),
+        "app": node.listeners.first().filter(|_| node.entries.is_none()).map(|listener| app_address(listener, settings.app).to_string()),
         "collector": settings.collector,
         "sample_ratio": settings.sample_ratio,
         "workers": settings.workers,
@@ -28,6 +29,8 @@ pub(crate) fn changed(configuration: &Configuration, before: &Value) -> Value {
     let mut shown = before.clone();
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("mesh".to_owned(), json!(configuration.node.mesh));
+        let entries = configuration.node.entries.as_ref().map(|routes| routes.iter().map(entry).collect::<Vec<_>>());
+        fields.insert("gateway_routes".to_owned(), json!(entries));
         fields
             .insert("services".to_owned(), json!(configuration.node.services.iter().map(service).collect::<Vec<_>>()));
     }
@@ -36,6 +39,10 @@ pub(crate) fn changed(configuration: &Configuration, before: &Value) -> Value {
 
 fn service(service: &OutboundService) -> Value {
     json!({ "hosts": service.hosts, "routes": service.routes.iter().map(route).collect::<Vec<_>>() })
+}
+
+fn entry(route: &GatewayRoute) -> Value {
+    json!({ "name": route.id.to_string(), "priority": route.priority, "service": route.service.to_string() })
 }
 
 fn route(route: &Route) -> Value {

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tripline_mesh::ListenerProtocol;
+use tripline_model::NodeKind;
 
 use crate::access_log::{AccessLog, Line};
 use crate::arrival::{Arrival, Security};
@@ -31,6 +32,7 @@ use crate::gather::{self, Gather};
 use crate::guarded_io::{GuardedIo, Traffic};
 use crate::hits::Hit;
 use crate::tls::ServerSide;
+use crate::watched_io::WatchedIo;
 use crate::wire::{Spoken, Wire};
 use crate::worker::{Half, Worker};
 use crate::{answer, grpc, inbound, outbound, redirect, tcp};
@@ -155,8 +157,9 @@ async fn serve_http1(
         }
     });
     let mut http = http1::Builder::new();
-    // `GuardedIo` limits the time of a head.
-    http.max_buf_size(limits.buffer).max_header_size(limits.buffer).header_read_timeout(None);
+    // `GuardedIo` limits the time of a head. Head and body leave as one piece: copying a small body behind its head costs less than
+    // listing the pieces for the kernel.
+    http.max_buf_size(limits.buffer).max_header_size(limits.buffer).header_read_timeout(None).writev(false);
     if limits.headers != HYPER_HEADERS {
         http.max_headers(limits.headers);
     }
@@ -259,11 +262,16 @@ async fn serve_http2(
     let peer = traffic.arrival().peer;
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, traffic) = (Arc::clone(worker), Arc::clone(traffic));
-        // In a box: it is moved into a task of its own, and out of it when it ends.
+        // hyper makes a task of it, moving it several times; of a box only the pointer.
         Box::pin(async move {
             let is_grpc = grpc::is_grpc(request.headers());
             let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
+                // HTTP/1.1's are counted by hyper.
+                _ if request.headers().len() > worker.shared.limits.headers => {
+                    worker.shared.connections.hits.count(Hit::HeadTooLarge);
+                    answer::own(431, "head_too_large", "the request has too many header fields".to_owned())
+                }
                 Half::Inbound => inbound::serve(&worker, &traffic, request).await,
                 Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
             };
@@ -277,9 +285,10 @@ async fn serve_http2(
             Ok::<_, Infallible>(response)
         })
     });
-    let gather = Gather::new(wire);
+    let gather = Gather::new(WatchedIo::new(wire, worker));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.header_list)
         .max_pending_accept_reset_streams(limits.pending_resets)
@@ -291,12 +300,24 @@ async fn serve_http2(
         .keep_alive_timeout(limits.ping.1)
         .serve_connection(TokioIo::new(gather.clone()), service);
     let until_the_end = async {
+        let hits = &worker.shared.connections.hits;
         let mut connection = pin!(connection);
+        let ending = async {
+            tokio::select! {
+                () = drain.begun() => {}
+                () = age.over(worker) => {}
+                () = unused(traffic, worker.shared.limits.silence.idle) => hits.count(Hit::Idle),
+            }
+        };
         tokio::select! {
-            served = connection.as_mut() => return served,
-            () = drain.begun() => {}
-            () = age.over(worker) => {}
-            () = unused(traffic, worker.shared.limits.silence.idle) => {}
+            biased;
+            served = connection.as_mut() => {
+                if served.as_ref().is_err_and(hyper::Error::is_timeout) {
+                    hits.count(Hit::Ping);
+                }
+                return served;
+            }
+            () = Aside::new(ending) => {}
         }
         // GOAWAY: what is under way is finished, nothing new is taken.
         connection.as_mut().graceful_shutdown();
@@ -325,9 +346,13 @@ async fn arrive(
     original: Option<SocketAddr>,
     drain: &mut Drain,
 ) -> Option<(Wire, Arrival)> {
-    // Who connects to the sidecar itself means the first listener.
+    let at = |port: u16| worker.shared.plan.get().apps.iter().position(|app| app.port == port);
+    // Who connects to the sidecar itself means the first listener; a gateway has a port of its own for each other one.
     let listener = match original {
-        Some(original) => worker.shared.plan.get().apps.iter().position(|app| app.port == original.port())?,
+        Some(original) => at(original.port())?,
+        None if worker.shared.kind == NodeKind::Gateway => {
+            stream.local_addr().ok().and_then(|local| at(local.port())).unwrap_or_default()
+        }
         None => 0,
     };
     let app = worker.shared.app(listener)?;
@@ -358,6 +383,9 @@ async fn secure(
         Ok((stream, security)) => Some((Wire::encrypted(stream), security)),
         Err(refused) => {
             worker.shared.connections.tls_refused.fetch_add(1, Ordering::Relaxed);
+            if refused.is_late() {
+                worker.shared.connections.hits.count(Hit::Handshake);
+            }
             let because = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
             tracing::debug!(%refused, because, "inbound connection refused");
             None

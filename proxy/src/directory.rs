@@ -3,6 +3,7 @@
 //! Built once from the configuration. Hosts are looked up without allocating when they come in lower case and without a
 //! port, as they mostly do.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,6 +228,11 @@ pub(crate) fn retries_status(policy: &RetryPolicy, status: u16) -> bool {
     policy.http_retry_events.iter().any(|event| event.covers(status))
 }
 
+/// Whether a status of gRPC is one that the policy tries again.
+pub(crate) fn retries_code(policy: &RetryPolicy, code: u8) -> bool {
+    policy.grpc_retry_events.iter().any(|event| event.status() == u32::from(code))
+}
+
 /// Whether a broken connection is something that the policy tries again; a request that never arrived always may be.
 pub(crate) fn retries_connection(policy: &RetryPolicy) -> bool {
     !policy.tcp_retry_events.is_empty() || policy.http_retry_events.contains(&HttpRetryEvent::StreamError)
@@ -258,8 +264,16 @@ impl RequestHead for Head<'_> {
         self.parts.uri.query().unwrap_or_default()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
-        self.parts.headers.get(name)?.to_str().ok()
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut values = self.parts.headers.get_all(name).iter();
+        let first = values.next()?.to_str().ok()?;
+        let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+        let mut joined = first.to_owned();
+        for value in std::iter::once(second).chain(values) {
+            joined.push(',');
+            joined.push_str(value.to_str().ok()?);
+        }
+        Some(Cow::Owned(joined))
     }
 
     fn scheme(&self) -> &str {
@@ -271,7 +285,8 @@ impl RequestHead for Head<'_> {
     }
 }
 
-fn without_port(host: &str) -> &str {
+/// A host without its port.
+pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // A colon in brackets belongs to an IPv6 address.
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -326,6 +341,7 @@ mod tests {
             mesh: "shop".into(),
             egress: EgressFilter::DropAll,
             listeners: Vec::new(),
+            entries: None,
             services: vec![service],
             policies: tripline_mesh::NodePolicies::default(),
             access_log: None,
@@ -358,6 +374,15 @@ mod tests {
             let route = service.route(&parts(path), "checkout").unwrap();
             assert_eq!(route.way().unwrap().target.server.name(), name, "{path}");
         }
+    }
+
+    #[test]
+    fn a_field_that_comes_several_times_is_one_value_with_commas() {
+        let request = http::Request::get("/").header("x", "a").header("y", "1").header("x", "b, c");
+        let parts = request.body(()).unwrap().into_parts().0;
+        let head = Head { parts: &parts, host: "" };
+        assert_eq!((head.header("x").as_deref(), head.header("y").as_deref()), (Some("a,b, c"), Some("1")));
+        assert_eq!(head.header("z"), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tripline_mesh::DiscoveryKind;
 
 use crate::clock::Clock;
 use crate::target::Target;
+use crate::target::members::Placed;
 
 use dns::Dns;
 use file::WatchedFile;
@@ -24,7 +25,23 @@ use file::WatchedFile;
 /// Where the endpoints of one target come from. Kubernetes, Consul or a registry would be others.
 trait Discovery {
     /// The next good answer: at once the first time, then whenever it may have changed.
-    async fn next(&mut self) -> Vec<SocketAddr>;
+    async fn next(&mut self) -> Vec<Found>;
+}
+
+/// One address of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    /// Called only when no address of a smaller one lets a call pass.
+    tier: u16,
+    address: SocketAddr,
+    /// Its share relative to the others of its tier.
+    weight: u16,
+}
+
+impl From<SocketAddr> for Found {
+    fn from(address: SocketAddr) -> Self {
+        Self { tier: 0, address, weight: 1 }
+    }
 }
 
 /// Gives every target whose endpoints the configuration knows its endpoints.
@@ -32,9 +49,10 @@ pub(crate) fn take_known(targets: &[Arc<Target>], clock: Clock) {
     for target in targets {
         let listed = target.listed_endpoints();
         if !listed.is_empty() {
-            give(target, listed, DiscoveryKind::Endpoints, clock);
+            let listed: Vec<Found> = listed.iter().copied().map(Found::from).collect();
+            give(target, &listed, DiscoveryKind::Endpoints, clock);
         } else if let (Ok(address), None) = (target.hostname.parse::<IpAddr>(), target.endpoints_file()) {
-            give(target, &[SocketAddr::new(address, target.port)], target.discovery, clock);
+            give(target, &[SocketAddr::new(address, target.port).into()], target.discovery, clock);
         }
     }
 }
@@ -69,11 +87,18 @@ async fn follow(mut source: impl Discovery, target: Arc<Target>, kind: Discovery
     }
 }
 
-fn give(target: &Target, addresses: &[SocketAddr], kind: DiscoveryKind, clock: Clock) {
-    let endpoints: Vec<(String, Arc<[SocketAddr]>)> = match kind {
-        _ if addresses.is_empty() => return,
-        DiscoveryKind::Endpoints => addresses.iter().map(|one| (one.to_string(), Arc::from([*one]))).collect(),
-        DiscoveryKind::LoadBalancer => vec![(load_balancer_label(target), addresses.into())],
+fn give(target: &Target, found: &[Found], kind: DiscoveryKind, clock: Clock) {
+    let one = |found: &Found| {
+        let Found { tier, address, weight } = *found;
+        Placed { label: address.to_string(), addresses: Arc::from([address]), weight, tier }
+    };
+    let endpoints: Vec<Placed> = match kind {
+        _ if found.is_empty() => return,
+        DiscoveryKind::Endpoints => found.iter().map(one).collect(),
+        DiscoveryKind::LoadBalancer => {
+            let addresses = found.iter().map(|found| found.address).collect();
+            vec![Placed::new(load_balancer_label(target), addresses)]
+        }
     };
     target.set_endpoints(&endpoints, clock.now());
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tripline_model::Timestamp;
 
+use crate::http1::Http1Connection;
 use crate::multiplex::Multiplex;
-use crate::pool::{Pool, Sender};
+use crate::pool::Pool;
 use crate::transport::Transport;
 
 /// One endpoint, shared by all workers.
@@ -94,13 +95,13 @@ impl Endpoint {
     }
 
     /// The most recently used idle connection of a worker.
-    pub(crate) fn take_idle(&self, worker: usize) -> Option<Sender> {
+    pub(crate) fn take_idle(&self, worker: usize) -> Option<Box<Http1Connection>> {
         self.with_pool(worker, Pool::take).flatten()
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn give_back(&self, worker: usize, sender: Sender, now: Timestamp) {
-        self.with_pool(worker, |pool| pool.put(sender, now));
+    pub(crate) fn give_back(&self, worker: usize, connection: Box<Http1Connection>) {
+        self.with_pool(worker, |pool| pool.put(connection));
     }
 
     /// Closes connections that have been idle too long or were closed by the server.

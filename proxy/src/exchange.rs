@@ -58,9 +58,12 @@ enum Side {
     Inbound(Option<Followed>),
 }
 
-/// One request under way.
+/// One request under way. It is handed on from the request to its answer and to the answer's body, hence the box.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct Exchange(Box<Life>);
+
+#[derive(Debug)]
+struct Life {
     worker: Arc<Worker>,
     slot: EdgeSlot,
     began: Timestamp,
@@ -121,7 +124,7 @@ impl Exchange {
         side: Side,
         busy: Busy,
     ) -> Self {
-        Self {
+        Self(Box::new(Life {
             worker: Arc::clone(worker),
             slot,
             began,
@@ -137,181 +140,175 @@ impl Exchange {
             _busy: busy,
             ticket: None,
             injected: Duration::ZERO,
-        }
+        }))
     }
 
     /// A policy made something go wrong on purpose: its span says so, and its duration is told without the delay.
-    pub(crate) const fn injected(&mut self, fault: &'static str, delay: Duration) {
-        self.injected = delay;
-        if let Some(span) = &mut self.span {
+    pub(crate) fn injected(&mut self, fault: &'static str, delay: Duration) {
+        self.0.injected = delay;
+        if let Some(span) = &mut self.0.span {
             span.injected(fault);
         }
     }
 
     /// Holds a place among the calls to its target until it ends.
     pub(crate) fn keep(&mut self, ticket: Option<Ticket>) {
-        self.ticket = ticket;
+        self.0.ticket = ticket;
     }
 
     /// When nobody waits for a call's answer any more, because the request it belongs to is given up then.
-    pub(crate) const fn inherited_deadline(&self) -> Option<Timestamp> {
-        match &self.side {
+    pub(crate) fn inherited_deadline(&self) -> Option<Timestamp> {
+        match &self.0.side {
             Side::Outbound { joined: Some(joined), .. } => joined.deadline,
             _ => None,
         }
     }
 
     /// When it began.
-    pub(crate) const fn began(&self) -> Timestamp {
-        self.began
+    pub(crate) fn began(&self) -> Timestamp {
+        self.0.began
     }
 
     /// Its trace.
-    pub(crate) const fn context(&self) -> &TraceContext {
-        &self.context
+    pub(crate) fn context(&self) -> &TraceContext {
+        &self.0.context
     }
 
     /// What everyone shares.
     pub(crate) fn shared(&self) -> &Shared {
-        &self.worker.shared
+        &self.0.worker.shared
     }
 
     /// Gives it a span to send at its end.
     pub(crate) fn describe(&mut self, draft: SpanDraft) {
-        self.span = Some(Box::new(draft));
+        self.0.span = Some(Box::new(draft));
     }
 
     /// Whether it has a span, so that details for it are worth collecting.
-    pub(crate) const fn is_described(&self) -> bool {
-        self.span.is_some()
+    pub(crate) fn is_described(&self) -> bool {
+        self.0.span.is_some()
     }
 
     /// Notes the length of a request body that is known.
-    pub(crate) const fn request_bytes(&mut self, bytes: u64) {
-        self.counts.request_bytes = bytes;
+    pub(crate) fn request_bytes(&mut self, bytes: u64) {
+        self.0.counts.request_bytes = bytes;
     }
 
     /// Counts the bytes of a request body of unknown length as they pass.
     pub(crate) fn count_streamed(&mut self) -> Arc<AtomicU64> {
-        Arc::clone(self.streamed.get_or_insert_default())
-    }
-
-    /// Whether the request's body was sent to its end, so that its connection can carry another request. The body holds
-    /// its counter until then.
-    pub(crate) fn is_request_sent(&self) -> bool {
-        self.streamed.as_ref().is_none_or(|streamed| Arc::strong_count(streamed) == 1)
+        Arc::clone(self.0.streamed.get_or_insert_default())
     }
 
     /// Bytes of the request's body that have come so far.
     pub(crate) fn received(&self) -> u64 {
-        self.streamed.as_ref().map_or(self.counts.request_bytes, |streamed| streamed.load(Ordering::Relaxed))
+        self.0.streamed.as_ref().map_or(self.0.counts.request_bytes, |streamed| streamed.load(Ordering::Relaxed))
     }
 
     /// Counts bytes of the answer's body.
-    pub(crate) const fn response_bytes(&mut self, bytes: u64) {
-        self.counts.response_bytes += bytes;
+    pub(crate) fn response_bytes(&mut self, bytes: u64) {
+        self.0.counts.response_bytes += bytes;
     }
 
     /// Counts bytes that passed on an upgraded connection or one that is no HTTP.
-    pub(crate) const fn passed(&mut self, to_server: u64, to_client: u64) {
-        self.counts.request_bytes += to_server;
-        self.counts.response_bytes += to_client;
+    pub(crate) fn passed(&mut self, to_server: u64, to_client: u64) {
+        self.0.counts.request_bytes += to_server;
+        self.0.counts.response_bytes += to_client;
     }
 
     /// Tells what has passed so far, of an exchange that may live for long.
     pub(crate) fn tell_progress(&mut self) {
-        let (request_bytes, response_bytes) = (self.counts.request_bytes, self.counts.response_bytes);
-        self.counts.request_bytes = 0;
-        self.counts.response_bytes = 0;
+        let (request_bytes, response_bytes) = (self.0.counts.request_bytes, self.0.counts.response_bytes);
+        self.0.counts.request_bytes = 0;
+        self.0.counts.response_bytes = 0;
         let counts = EdgeCounts { request_bytes, response_bytes, ..EdgeCounts::default() };
-        let progress = Ended { counts: &counts, latency: None, self_time: None, protection: self.protection };
-        self.worker.shard.record(self.slot, &progress);
+        let progress = Ended { counts: &counts, latency: None, self_time: None, protection: self.0.protection };
+        self.0.worker.shard.record(self.0.slot, &progress);
     }
 
     /// The time from its beginning to now is its latency, however long it lives on.
     pub(crate) fn latency_ends(&mut self) {
-        self.latency = Some(self.worker.shared.clock.now().since(self.began));
+        self.0.latency = Some(self.0.worker.shared.clock.now().since(self.0.began));
     }
 
     /// Says how the connection it goes over is protected.
-    pub(crate) const fn protected(&mut self, protection: Protection) {
-        self.protection = protection;
+    pub(crate) fn protected(&mut self, protection: Protection) {
+        self.0.protection = protection;
     }
 
     /// Notes the status that a gRPC call ended with.
     pub(crate) fn grpc_status(&mut self, code: Code) {
-        if self.span.is_some() {
-            self.span_end.grpc = Some(code.number());
+        if self.0.span.is_some() {
+            self.0.span_end.grpc = Some(code.number());
         }
     }
 
     /// An attempt is sent.
-    pub(crate) const fn attempt_begins(&mut self) {
-        if self.counts.attempts > 0 {
-            self.counts.retries += 1;
+    pub(crate) fn attempt_begins(&mut self) {
+        if self.0.counts.attempts > 0 {
+            self.0.counts.retries += 1;
         }
-        self.counts.attempts += 1;
+        self.0.counts.attempts += 1;
     }
 
     /// Attempts so far.
-    pub(crate) const fn attempts(&self) -> u64 {
-        self.counts.attempts
+    pub(crate) fn attempts(&self) -> u64 {
+        self.0.counts.attempts
     }
 
     /// An attempt has ended.
-    pub(crate) const fn attempt_ends(&mut self, end: AttemptEnd) {
+    pub(crate) fn attempt_ends(&mut self, end: AttemptEnd) {
         match end {
             AttemptEnd::Success => {}
-            AttemptEnd::Answered => self.counts.answered_failures += 1,
+            AttemptEnd::Answered => self.0.counts.answered_failures += 1,
             AttemptEnd::Induced => {
-                self.counts.answered_failures += 1;
-                self.counts.induced += 1;
+                self.0.counts.answered_failures += 1;
+                self.0.counts.induced += 1;
             }
-            AttemptEnd::NoAnswer => self.counts.transport_failures += 1,
+            AttemptEnd::NoAnswer => self.0.counts.transport_failures += 1,
         }
     }
 
     /// Says how it ends; the latest word counts.
-    pub(crate) const fn settle(&mut self, end: End) {
-        self.end = end;
+    pub(crate) fn settle(&mut self, end: End) {
+        self.0.end = end;
     }
 
     /// Says what its span tells about the end.
     pub(crate) fn span_end(&mut self, end: SpanEnd) {
-        self.span_end = end;
+        self.0.span_end = end;
     }
 
     /// Remembers that a breaker caused the failure.
     pub(crate) fn induced_by(&mut self, cause: Mark) {
-        if let Side::Outbound { mark, .. } = &mut self.side {
+        if let Side::Outbound { mark, .. } = &mut self.0.side {
             *mark = Some(cause);
         }
     }
 
     /// What the calls of an inbound request have come to.
     pub(crate) fn calls(&self) -> Option<Calls> {
-        let Side::Inbound(Some(followed)) = &self.side else { return None };
-        let correlator = self.worker.shared.correlator.as_ref()?;
-        Some(correlator.calls(followed, self.worker.shared.clock.now()))
+        let Side::Inbound(Some(followed)) = &self.0.side else { return None };
+        let correlator = self.0.worker.shared.correlator.as_ref()?;
+        Some(correlator.calls(followed, self.0.worker.shared.clock.now()))
     }
 
     /// Notes whose failure a failed inbound request is: own when no call of it failed, passed on when one did.
-    pub(crate) const fn blame(&mut self, a_call_failed: Option<bool>) {
+    pub(crate) fn blame(&mut self, a_call_failed: Option<bool>) {
         match a_call_failed {
-            Some(true) => self.counts.propagated_failures = 1,
-            Some(false) => self.counts.origin_failures = 1,
+            Some(true) => self.0.counts.propagated_failures = 1,
+            Some(false) => self.0.counts.origin_failures = 1,
             None => {}
         }
     }
 
     fn leave_correlator(&self, now: Timestamp) -> Option<Calls> {
-        let correlator = self.worker.shared.correlator.as_ref()?;
-        let failed = matches!(self.end, End::Failed | End::Shed);
-        match &self.side {
+        let correlator = self.0.worker.shared.correlator.as_ref()?;
+        let failed = matches!(self.0.end, End::Failed | End::Shed);
+        match &self.0.side {
             Side::Outbound { joined: Some(_), mark } => {
                 // A call that the application gave up waiting for explains its failure as well as one that failed.
-                let end = if self.end != End::Success { CallEnd::Failed(mark.as_ref()) } else { CallEnd::Fine };
-                correlator.call_ends(self.context.trace, end, now);
+                let end = if self.0.end != End::Success { CallEnd::Failed(mark.as_ref()) } else { CallEnd::Fine };
+                correlator.call_ends(self.0.context.trace, end, now);
                 None
             }
             Side::Outbound { joined: None, .. } => {
@@ -332,34 +329,34 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let shared = &self.worker.shared;
+        let shared = &self.0.worker.shared;
         let now = shared.clock.now();
         let calls = self.leave_correlator(now);
-        self.counts.requests = 1;
-        match self.end {
+        self.0.counts.requests = 1;
+        match self.0.end {
             End::Success => {}
-            End::Cancelled => self.counts.cancelled = 1,
-            End::Failed => self.counts.failed = 1,
+            End::Cancelled => self.0.counts.cancelled = 1,
+            End::Failed => self.0.counts.failed = 1,
             End::Shed => {
-                self.counts.failed = 1;
-                self.counts.shed = 1;
+                self.0.counts.failed = 1;
+                self.0.counts.shed = 1;
             }
         }
-        if !matches!(self.end, End::Failed | End::Shed) {
+        if !matches!(self.0.end, End::Failed | End::Shed) {
             // Blame was laid at the answer's head; a caller who left later takes it back.
-            self.counts.origin_failures = 0;
-            self.counts.propagated_failures = 0;
+            self.0.counts.origin_failures = 0;
+            self.0.counts.propagated_failures = 0;
         }
-        if let Some(streamed) = &self.streamed {
-            self.counts.request_bytes += streamed.load(Ordering::Relaxed);
+        if let Some(streamed) = &self.0.streamed {
+            self.0.counts.request_bytes += streamed.load(Ordering::Relaxed);
         }
-        let latency = (self.end != End::Shed)
-            .then(|| self.latency.unwrap_or_else(|| now.since(self.began)).saturating_sub(self.injected));
-        let self_time = calls.and_then(|calls| calls.self_time).filter(|_| self.end != End::Cancelled);
-        let ended = Ended { counts: &self.counts, latency, self_time, protection: self.protection };
-        self.worker.shard.record(self.slot, &ended);
-        if let Some(draft) = self.span.take() {
-            let span = draft.finish(&self.context, (self.began, now), self.end, &self.span_end);
+        let latency = (self.0.end != End::Shed)
+            .then(|| self.0.latency.unwrap_or_else(|| now.since(self.0.began)).saturating_sub(self.0.injected));
+        let self_time = calls.and_then(|calls| calls.self_time).filter(|_| self.0.end != End::Cancelled);
+        let ended = Ended { counts: &self.0.counts, latency, self_time, protection: self.0.protection };
+        self.0.worker.shard.record(self.0.slot, &ended);
+        if let Some(draft) = self.0.span.take() {
+            let span = draft.finish(&self.0.context, (self.0.began, now), self.0.end, &self.0.span_end);
             if shared.spans.push(span).is_err() {
                 shared.dropped.spans_queue.fetch_add(1, Ordering::Relaxed);
             }

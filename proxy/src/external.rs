@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::roster::Roster;
 use crate::target::Target;
+use crate::target::members::Placed;
 
 /// External hosts known at once.
 pub(crate) const MAX_HOSTS: usize = 256;
@@ -149,7 +150,7 @@ impl External {
         let Ok(Ok(found)) = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((name, port))).await else { return };
         let addresses: Arc<[SocketAddr]> = found.collect();
         if !addresses.is_empty() {
-            self.target.set_endpoints(&[(format!("{name}:{port}"), addresses)], now);
+            self.target.set_endpoints(&[Placed::new(format!("{name}:{port}"), addresses)], now);
             *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         }
     }

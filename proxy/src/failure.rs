@@ -31,6 +31,8 @@ pub(crate) enum Failure {
     BreakerOpen,
     /// The listener's limits are reached.
     Overflow,
+    /// It asks for another protocol, which the server does not offer over HTTP/2.
+    NoTunnel,
     /// The caller's body ended early.
     RequestBody,
     /// The caller's body was silent too long.
@@ -53,6 +55,7 @@ impl Failure {
             Self::NoEndpoint => "no_endpoint",
             Self::BreakerOpen => "breaker_open",
             Self::Overflow => "overflow",
+            Self::NoTunnel => "no_extended_connect",
             Self::RequestBody => "request_body",
             Self::SlowBody => "slow_body",
             Self::LargeBody => "large_body",
@@ -64,6 +67,7 @@ impl Failure {
         match self {
             Self::Timeout => 504,
             Self::BadAnswer => 502,
+            Self::NoTunnel => 405,
             Self::RequestBody => 400,
             Self::SlowBody => 408,
             Self::LargeBody => 413,
@@ -84,6 +88,7 @@ impl Failure {
             Self::NoEndpoint => "has no address: its name does not resolve",
             Self::BreakerOpen => "was not called: its breaker is open",
             Self::Overflow => "has as many requests as its listener allows",
+            Self::NoTunnel => "was not called: it takes no WebSocket over HTTP/2 (extended CONNECT)",
             Self::RequestBody => "was not called: the request's body ended early",
             Self::SlowBody => "did not get the whole request: its body was silent too long",
             Self::LargeBody => "did not get the whole request: its body is longer than this proxy allows",
@@ -99,16 +104,22 @@ impl Failure {
         }
     }
 
-    /// Of an exchange on a connection.
+    /// Of a body that could not be sent.
+    pub(crate) const fn of_body(error: &RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Silent(_) => Self::SlowBody,
+            RequestBodyError::TooLarge(_) => Self::LargeBody,
+            RequestBodyError::Read(_) => Self::RequestBody,
+        }
+    }
+
+    /// Of an exchange on an HTTP/2 connection.
     pub(crate) fn of_exchange(error: &hyper::Error) -> Self {
         if error.is_parse() {
             Self::BadAnswer
         } else if error.is_user() {
-            match error.source().and_then(|source| source.downcast_ref::<RequestBodyError>()) {
-                Some(RequestBodyError::Silent(_)) => Self::SlowBody,
-                Some(RequestBodyError::TooLarge(_)) => Self::LargeBody,
-                _ => Self::RequestBody,
-            }
+            let body = error.source().and_then(|source| source.downcast_ref::<RequestBodyError>());
+            body.map_or(Self::RequestBody, Self::of_body)
         } else {
             Self::Reset
         }
@@ -119,9 +130,9 @@ impl Failure {
         Fault { origin: FailureOrigin::Local, error: LastError::Word(self.word()) }
     }
 
-    /// Whether the caller's own body was at fault, so that nobody else failed.
+    /// Whether what the caller asked for or sent was at fault, so that nobody else failed.
     pub(crate) const fn is_of_caller(self) -> bool {
-        matches!(self, Self::RequestBody | Self::SlowBody | Self::LargeBody)
+        matches!(self, Self::NoTunnel | Self::RequestBody | Self::SlowBody | Self::LargeBody)
     }
 
     /// Whether the request certainly never reached the server.

@@ -27,11 +27,27 @@ pub(crate) enum Hit {
     ConnectionAge,
     /// No place was free for another connection.
     Connections,
+    /// Of HTTP/2: more streams at once than allowed; each refused one counts.
+    Streams,
+    /// Of HTTP/2: streams opened and reset at once (rapid reset).
+    RapidReset,
+    /// Of HTTP/2: errors that made us reset streams.
+    ErrorResets,
+    /// Of HTTP/2: a block of headers in too many pieces.
+    Continuations,
+    /// Of HTTP/2: bodies in too many small pieces.
+    SmallData,
+    /// Of HTTP/2: frames without content.
+    IdleFrames,
+    /// Of HTTP/2: the other end did not say in time that it is still there.
+    Ping,
+    /// A connection was not secured in time.
+    Handshake,
 }
 
 impl Hit {
     /// All of them, in the order of their counters.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 18] = [
         Self::HeadTimeout,
         Self::Idle,
         Self::HeadTooLarge,
@@ -42,6 +58,14 @@ impl Hit {
         Self::AnswerTimeout,
         Self::ConnectionAge,
         Self::Connections,
+        Self::Streams,
+        Self::RapidReset,
+        Self::ErrorResets,
+        Self::Continuations,
+        Self::SmallData,
+        Self::IdleFrames,
+        Self::Ping,
+        Self::Handshake,
     ];
 
     /// Its word in labels.
@@ -57,7 +81,26 @@ impl Hit {
             Self::AnswerTimeout => "answer_timeout",
             Self::ConnectionAge => "connection_age",
             Self::Connections => "connections",
+            Self::Streams => "http2_streams",
+            Self::RapidReset => "http2_rapid_reset",
+            Self::ErrorResets => "http2_error_resets",
+            Self::Continuations => "http2_continuations",
+            Self::SmallData => "http2_small_data",
+            Self::IdleFrames => "http2_idle_frames",
+            Self::Ping => "http2_ping_timeout",
+            Self::Handshake => "handshake_timeout",
         }
+    }
+
+    /// The limit by which the HTTP/2 library ended a connection, from the words that it sends along with GOAWAY.
+    pub(crate) fn of_http2(said: &[u8]) -> Option<Self> {
+        Some(match said {
+            b"too_many_resets" => Self::RapidReset,
+            b"too_many_internal_resets" => Self::ErrorResets,
+            b"too_many_continuations" => Self::Continuations,
+            b"too_many_data_frames" => Self::SmallData,
+            _ => return None,
+        })
     }
 
     /// The limit behind a failure, if it was one of ours.
@@ -106,7 +149,7 @@ mod tests {
         hits.count_failure(Failure::SlowBody);
         hits.count_failure(Failure::Timeout);
         let counts: Vec<u64> = hits.counts().map(|(_, count)| count).collect();
-        assert_eq!(counts, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1]);
+        assert_eq!(counts, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
         let mut words: Vec<&str> = hits.counts().map(|(word, _)| word).collect();
         words.dedup();
         assert_eq!(words.len(), Hit::ALL.len());

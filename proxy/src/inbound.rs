@@ -23,15 +23,16 @@ use crate::guarded_io::Traffic;
 use crate::headers;
 use crate::inbound_rules::Turned;
 use crate::late::Late;
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
-use crate::send::Lease;
+use crate::send::{Attempt, Keep, Lease};
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::{Protection, Refusal};
 use crate::trace_context::TraceContext;
 use crate::upgrade::Ask;
 use crate::worker::Worker;
-use crate::{grpc, late, message, upgrade};
+use crate::{gateway, grpc, late, message, upgrade};
 
 /// Whether the caller belongs to the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +47,17 @@ pub(crate) async fn serve(
     traffic: &Arc<Traffic>,
     mut request: Request<Incoming>,
 ) -> Response<AnswerBody> {
+    let plan = worker.shared.plan.get();
+    if let Some(gateway) = &plan.gateway {
+        return Box::pin(gateway::serve(worker, traffic, (&plan, gateway), request)).await;
+    }
     let busy = traffic.busy();
     let arrival = traffic.arrival();
     let ask = Ask::of(&mut request);
     let (mut parts, body) = request.into_parts();
     if traffic.begin() {
-        worker.shard.refuse(Refusal::BadRequest);
-        let text = "a request must not have both Content-Length and Transfer-Encoding";
-        return answer::own(400, Refusal::BadRequest.as_str(), text.to_owned());
+        return refuse_two_lengths(worker);
     }
-    let plan = worker.shared.plan.get();
     let app = plan.apps.get(arrival.listener).filter(|_| parts.method != Method::CONNECT);
     let Some(app) = app else {
         worker.shard.refuse(Refusal::Unsupported);
@@ -90,9 +92,9 @@ pub(crate) async fn serve(
     }
     let form = app.endpoint.transport().form;
     message::put_into(form, &mut parts, host, trailers);
-    let ask = ask.filter(|_| form == message::Form::Http1);
+    let ask = ask.filter(|ask| ask.fits(form));
     if let Some(ask) = &ask {
-        ask.put_into(&mut parts.headers);
+        ask.put_into(form, &mut parts);
     }
     let deadline = limit.map(|limit| worker.shared.clock.instant(exchange.began() + limit));
     let Some(place) = app.enter().await else {
@@ -104,7 +106,8 @@ pub(crate) async fn serve(
     let limits = &worker.shared.limits;
     let body = RequestBody::stream(body, limits.body_silence, exchange.count_streamed()).at_most(limits.request_bytes);
     exchange.attempt_begins();
-    match send(worker, app, deadline, Request::from_parts(parts, body)).await {
+    let attempt = Attempt { head: &mut parts, keep: Keep::Nothing, body, limit: deadline };
+    match send(worker, app, attempt).await {
         Ok((mut response, lease)) => {
             let timer = SilenceTimer::new(Some(app.idle.unwrap_or(worker.shared.limits.body_silence)), deadline);
             let idle = app.idle.unwrap_or(worker.shared.limits.silence.idle);
@@ -116,6 +119,13 @@ pub(crate) async fn serve(
     }
 }
 
+/// Answers a request that has both Content-Length and Transfer-Encoding.
+pub(crate) fn refuse_two_lengths(worker: &Worker) -> Response<AnswerBody> {
+    worker.shard.refuse(Refusal::BadRequest);
+    let text = "a request must not have both Content-Length and Transfer-Encoding";
+    answer::own(400, Refusal::BadRequest.as_str(), text.to_owned())
+}
+
 /// How long a caller of the mesh says it will wait.
 fn remaining(headers: &HeaderMap, caller: Caller) -> Option<Duration> {
     let said = headers.get(headers::DEADLINE).filter(|_| caller == Caller::Mesh)?;
@@ -123,7 +133,12 @@ fn remaining(headers: &HeaderMap, caller: Caller) -> Option<Duration> {
 }
 
 /// Answers a request that may not pass. It was answered as the policy wants, so it is no failure of anybody.
-fn turn_away(worker: &Worker, mut exchange: Exchange, client: &ServiceName, turned: Turned) -> Response<AnswerBody> {
+pub(crate) fn turn_away(
+    worker: &Worker,
+    mut exchange: Exchange,
+    client: &ServiceName,
+    turned: Turned,
+) -> Response<AnswerBody> {
     let own = worker.shared.service();
     let (status, word, text) = match turned {
         Turned::Denied => {
@@ -143,27 +158,18 @@ fn turn_away(worker: &Worker, mut exchange: Exchange, client: &ServiceName, turn
     response
 }
 
-async fn send(
-    worker: &Worker,
-    app: &AppSide,
-    deadline: Option<Instant>,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+async fn send(worker: &Worker, app: &AppSide, attempt: Attempt<'_>) -> Result<(Response<Reply>, Lease), Failure> {
+    if attempt.limit.is_some_and(|limit| limit <= Instant::now()) {
         // Nobody waits for the answer any more.
         return Err(Failure::Timeout);
     }
-    let sending = crate::send::send(worker, &app.endpoint, request);
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(Failure::Timeout)),
-        None => sending.await,
-    }
+    crate::send::send(worker, &app.endpoint, attempt).await
 }
 
 /// Prepares an answer of the application for its caller and tells how the exchange ends with it.
 fn settle_answer(
     exchange: &mut Exchange,
-    response: &mut Response<Incoming>,
+    response: &mut Response<Reply>,
     caller: Caller,
     form: message::Form,
 ) -> (End, Option<Box<Late>>) {
@@ -190,7 +196,7 @@ fn settle_answer(
 }
 
 /// Whom the request names: the authority of HTTP/2 or of an absolute URI, else the Host.
-fn host_of(parts: &http::request::Parts) -> HeaderValue {
+pub(crate) fn host_of(parts: &http::request::Parts) -> HeaderValue {
     let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let host = || parts.headers.get(http::header::HOST).cloned();
     authority.or_else(host).unwrap_or_else(|| HeaderValue::from_static("localhost"))

@@ -182,7 +182,7 @@ mod tests {
         fn query(&self) -> &str {
             ""
         }
-        fn header(&self, _: &str) -> Option<&str> {
+        fn header(&self, _: &str) -> Option<std::borrow::Cow<'_, str>> {
             None
         }
         fn scheme(&self) -> &str {

@@ -5,8 +5,9 @@
 //! services call the application through it. Each half records every exchange exactly once, folds it into counts per
 //! edge, and once a second the counts leave as one report; breaker transitions leave at once, sampled spans in batches.
 //!
-//! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing` watch it, `outbound` or `inbound` serves,
-//! `directory` and `target` find the endpoint, `send` makes the attempt over a connection of `pool`, `answer` passes the body
+//! The way of a request: `listen` accepts, `connection` finds out what is spoken, `tls` secures it, `guarded_io` and `framing`, of HTTP/2
+//! `watched_io` and `frames` watch it, `outbound`, `inbound` or `gateway` serves, `directory` and `target` find the endpoint, `send` makes the
+//! attempt over a connection of `pool` (`http1`) or of `multiplex` (HTTP/2, whose writes `gather` puts together), `answer` passes the body
 //! on, `exchange` records. The way of its telemetry: `tally`, `report`, `export`, `collector_link`.
 //!
 //! No traffic ever waits for telemetry: queues are bounded, what does not fit is dropped and counted.
@@ -24,13 +25,16 @@ mod redirect;
 mod worker;
 
 mod aside;
+mod frames;
 mod framing;
 mod gather;
 mod guarded_io;
 mod hits;
 mod tls;
+mod watched_io;
 mod wire;
 
+mod gateway;
 mod inbound;
 mod outbound;
 
@@ -52,9 +56,11 @@ mod target_rules;
 
 mod failure;
 mod faults;
+mod http1;
 mod message;
 mod multiplex;
 mod pool;
+mod reply;
 mod request_body;
 mod send;
 mod transport;

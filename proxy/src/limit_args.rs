@@ -15,7 +15,7 @@ pub struct LimitArgs {
     /// Accepted connections open at once; more wait in the kernel.
     #[arg(long, env = "TRIPLINE_MAX_CONNECTIONS", value_name = "N", default_value = "10000")]
     pub max_connections: u32,
-    /// Bytes of a request's head.
+    /// Bytes of a request's head; of HTTP/2 with all its CONTINUATION frames.
     #[arg(long, env = "TRIPLINE_MAX_HEAD_BYTES", value_name = "N", default_value = "65536",
         value_parser = clap::value_parser!(u32).range(8_192..=1_048_576))]
     pub max_head_bytes: u32,
@@ -53,6 +53,42 @@ pub struct LimitArgs {
     #[arg(long, env = "TRIPLINE_REPLAY_BYTES", value_name = "N", default_value = "65536",
         value_parser = clap::value_parser!(u64).range(..=16_777_216))]
     pub replay_bytes: u64,
+    /// Milliseconds for a connection to be secured, at either end.
+    #[arg(long, env = "TRIPLINE_HANDSHAKE_TIMEOUT_MS", value_name = "MS", default_value = "5000",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub handshake_timeout_ms: u64,
+    /// Milliseconds to tell what a redirected connection speaks; one that is silent so long is passed on as bytes.
+    #[arg(long, env = "TRIPLINE_DETECT_TIMEOUT_MS", value_name = "MS", default_value = "1000",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub detect_timeout_ms: u64,
+    /// Streams at once on one accepted HTTP/2 connection; more are refused.
+    #[arg(long, env = "TRIPLINE_HTTP2_STREAMS", value_name = "N", default_value = "256",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub http2_streams: u32,
+    /// Streams reset before they were served that may wait on one HTTP/2 connection (rapid reset).
+    #[arg(long, env = "TRIPLINE_HTTP2_RAPID_RESETS", value_name = "N", default_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub http2_rapid_resets: u32,
+    /// Streams of one HTTP/2 connection that its client's errors may make this end reset.
+    #[arg(long, env = "TRIPLINE_HTTP2_ERROR_RESETS", value_name = "N", default_value = "100",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub http2_error_resets: u32,
+    /// Frames without content (PING, SETTINGS, empty DATA and the like) that a client may send ahead of its use of an HTTP/2 connection.
+    #[arg(long, env = "TRIPLINE_HTTP2_IDLE_FRAMES", value_name = "N", default_value = "1000",
+        value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub http2_idle_frames: u32,
+    /// Bytes that a peer may send ahead on one HTTP/2 stream; four times as many on a connection.
+    #[arg(long, env = "TRIPLINE_HTTP2_WINDOW_BYTES", value_name = "N", default_value = "262144",
+        value_parser = clap::value_parser!(u32).range(65_535..=16_777_216))]
+    pub http2_window_bytes: u32,
+    /// Milliseconds of silence on an HTTP/2 connection after which the other end is asked whether it is there.
+    #[arg(long, env = "TRIPLINE_HTTP2_PING_MS", value_name = "MS", default_value = "30000",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub http2_ping_ms: u64,
+    /// Milliseconds in which it has to answer that.
+    #[arg(long, env = "TRIPLINE_HTTP2_PING_TIMEOUT_MS", value_name = "MS", default_value = "10000",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub http2_ping_timeout_ms: u64,
     /// Milliseconds that requests under way get when the sidecar stops.
     #[arg(long, env = "TRIPLINE_DRAIN_MS", value_name = "MS", default_value = "10000")]
     pub drain_ms: u64,
@@ -72,12 +108,35 @@ impl Default for LimitArgs {
             connect_timeout_ms: 1_000,
             pool_idle_ms: 60_000,
             replay_bytes: 64 * 1024,
+            handshake_timeout_ms: 5_000,
+            detect_timeout_ms: 1_000,
+            http2_streams: 256,
+            http2_rapid_resets: 20,
+            http2_error_resets: 100,
+            http2_idle_frames: 1_000,
+            http2_window_bytes: 256 * 1024,
+            http2_ping_ms: 30_000,
+            http2_ping_timeout_ms: 10_000,
             drain_ms: 10_000,
         }
     }
 }
 
 impl LimitArgs {
+    fn http2(&self) -> Http2Limits {
+        let millis = Duration::from_millis;
+        Http2Limits {
+            streams: self.http2_streams,
+            header_list: self.max_head_bytes,
+            pending_resets: self.http2_rapid_resets as usize,
+            error_resets: self.http2_error_resets as usize,
+            idle_frames: self.http2_idle_frames,
+            window: (self.http2_window_bytes, self.http2_window_bytes.saturating_mul(4)),
+            send_buffer: self.http2_window_bytes as usize,
+            ping: (millis(self.http2_ping_ms), millis(self.http2_ping_timeout_ms)),
+        }
+    }
+
     /// As the workers use them.
     pub(crate) fn limits(&self) -> Limits {
         let millis = Duration::from_millis;
@@ -85,9 +144,9 @@ impl LimitArgs {
             silence: Silence { head: millis(self.head_timeout_ms), idle: millis(self.idle_timeout_ms) },
             body_silence: millis(self.body_timeout_ms),
             connect: millis(self.connect_timeout_ms),
-            handshake: Duration::from_secs(5),
-            detect: Duration::from_secs(1),
-            http2: Http2Limits::default(),
+            handshake: millis(self.handshake_timeout_ms),
+            detect: millis(self.detect_timeout_ms),
+            http2: self.http2(),
             pool_idle: millis(self.pool_idle_ms),
             connections: self.max_connections.max(1) as usize,
             buffer: self.max_head_bytes as usize,

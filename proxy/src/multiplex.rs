@@ -7,11 +7,12 @@
 //! trying for itself one after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::http2::SendRequest;
+use tokio::sync::Notify;
 use tripline_model::Timestamp;
 
 use crate::failure::Failure;
@@ -19,6 +20,32 @@ use crate::request_body::RequestBody;
 
 /// The sending end of a connection.
 pub(crate) type SharedSender = SendRequest<RequestBody>;
+
+/// What all who use a connection know of it.
+#[derive(Debug, Default)]
+pub(crate) struct LineState {
+    /// Streams on it.
+    active: AtomicU32,
+    /// Whether the server has said that it takes extended CONNECT.
+    tunnels: AtomicBool,
+    /// Somebody wants to know.
+    asked: Notify,
+}
+
+impl LineState {
+    /// Ready when somebody wants to know whether the server takes extended CONNECT, which only the connection can tell.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// The server has said that it takes extended CONNECT.
+    pub(crate) fn takes_tunnels(&self) {
+        self.tunnels.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A new connection.
+pub(crate) type Opened = (SharedSender, Arc<LineState>);
 
 /// Streams on a connection from which on another is opened.
 const FULL: u32 = 100;
@@ -45,7 +72,7 @@ struct Lines {
 #[derive(Debug)]
 struct Line {
     sender: SharedSender,
-    active: Arc<AtomicU32>,
+    state: Arc<LineState>,
     opened: Timestamp,
     used: Timestamp,
 }
@@ -55,12 +82,23 @@ struct Line {
 pub(crate) struct OnLine {
     /// Sends it.
     pub(crate) sender: SharedSender,
-    active: Arc<AtomicU32>,
+    state: Arc<LineState>,
+}
+
+impl OnLine {
+    /// Whether its server takes extended CONNECT, as far as it is known; asks when it is not.
+    pub(crate) fn is_for_tunnels(&self) -> bool {
+        let known = self.state.tunnels.load(Ordering::Relaxed);
+        if !known {
+            self.state.asked.notify_one();
+        }
+        known
+    }
 }
 
 impl Drop for OnLine {
     fn drop(&mut self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.state.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -69,7 +107,7 @@ impl Multiplex {
     pub(crate) async fn enter(
         &self,
         now: Timestamp,
-        open: impl Future<Output = Result<SharedSender, Failure>>,
+        open: impl Future<Output = Result<Opened, Failure>>,
     ) -> Result<OnLine, Failure> {
         let failed_before = match self.find(now) {
             Ok(place) => return Ok(place),
@@ -83,7 +121,7 @@ impl Multiplex {
             Err(_) => {}
         }
         match open.await {
-            Ok(sender) => Ok(self.add(sender, now)),
+            Ok(opened) => Ok(self.add(opened, now)),
             Err(failure) => {
                 let failed = &mut self.lock().failed;
                 *failed = (failed.0 + 1, Some(failure));
@@ -95,7 +133,7 @@ impl Multiplex {
     /// Closes what has been unused for longer than `longest` or is closed already.
     pub(crate) fn prune(&self, now: Timestamp, longest: Duration) {
         self.lock().open.retain_mut(|line| {
-            if line.active.load(Ordering::Relaxed) > 0 {
+            if line.state.active.load(Ordering::Relaxed) > 0 {
                 line.used = now;
             }
             !line.sender.is_closed() && now.since(line.used) < longest
@@ -109,13 +147,13 @@ impl Multiplex {
         lines.open.retain(|line| !line.sender.is_closed() && now.since(line.opened) < MAX_AGE);
         let count = lines.open.len();
         let failed = lines.failed.0;
-        let least = lines.open.iter_mut().min_by_key(|line| line.active.load(Ordering::Relaxed));
-        let line = least.filter(|line| count >= MAX_LINES || line.active.load(Ordering::Relaxed) < FULL);
+        let least = lines.open.iter_mut().min_by_key(|line| line.state.active.load(Ordering::Relaxed));
+        let line = least.filter(|line| count >= MAX_LINES || line.state.active.load(Ordering::Relaxed) < FULL);
         line.map(|line| line.enter(now)).ok_or(failed)
     }
 
-    fn add(&self, sender: SharedSender, now: Timestamp) -> OnLine {
-        let mut line = Line { sender, active: Arc::default(), opened: now, used: now };
+    fn add(&self, (sender, state): Opened, now: Timestamp) -> OnLine {
+        let mut line = Line { sender, state, opened: now, used: now };
         let place = line.enter(now);
         self.lock().open.push(line);
         place
@@ -133,8 +171,8 @@ impl Multiplex {
 impl Line {
     fn enter(&mut self, now: Timestamp) -> OnLine {
         self.used = now;
-        self.active.fetch_add(1, Ordering::Relaxed);
-        OnLine { sender: self.sender.clone(), active: Arc::clone(&self.active) }
+        self.state.active.fetch_add(1, Ordering::Relaxed);
+        OnLine { sender: self.sender.clone(), state: Arc::clone(&self.state) }
     }
 }
 
@@ -188,7 +226,7 @@ mod tests {
                     opened.fetch_add(1, Ordering::Relaxed);
                     let (sender, far) = connection().await;
                     others.push(far);
-                    Ok(sender)
+                    Ok((sender, Arc::default()))
                 };
                 places.push(lines.enter(now, open).await.unwrap());
             }

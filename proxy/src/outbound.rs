@@ -26,11 +26,12 @@ use tripline_model::{FailureOrigin, NodeKind, Timestamp};
 
 use crate::answer::{self, AnswerBody, Open};
 use crate::crowd::Ticket;
-use crate::directory::{Lookup, PlannedRoute, retries_connection, retries_status};
+use crate::directory::{Lookup, PlannedRoute, retries_code, retries_connection, retries_status};
 use crate::endpoint::Endpoint;
 use crate::exchange::{AttemptEnd, End, Exchange};
 use crate::failure::Failure;
 use crate::faults;
+use crate::gateway::Destination;
 use crate::guard::Guard;
 use crate::guarded_io::Traffic;
 use crate::hash_key::hash_of;
@@ -38,8 +39,9 @@ use crate::headers;
 use crate::late::Late;
 use crate::mark::Mark;
 use crate::plan::Plan;
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
-use crate::send::{self, Lease};
+use crate::send::{self, Attempt, Keep, Lease};
 use crate::silence::SilenceTimer;
 use crate::span::{SpanDraft, SpanEnd};
 use crate::tally::Refusal;
@@ -93,10 +95,10 @@ pub(crate) async fn serve(
         return aborted;
     }
     message::put_into(target.form(), &mut parts, host, trailers);
-    // HTTP/2 knows no such upgrade; there the request goes on without it.
-    let ask = ask.filter(|_| target.form() == message::Form::Http1);
+    // A wish that cannot be put to this server is left out.
+    let ask = ask.filter(|ask| ask.fits(target.form()));
     if let Some(ask) = &ask {
-        ask.put_into(&mut parts.headers);
+        ask.put_into(target.form(), &mut parts);
     }
     let own_limit = route.per_request.map(|limit| exchange.began() + limit);
     let ends = [own_limit, exchange.inherited_deadline()].into_iter().flatten().min();
@@ -127,9 +129,11 @@ async fn find<'a>(
     original: Option<SocketAddr>,
 ) -> Result<Found<'a>, (Refusal, String)> {
     let directory = &plan.directory;
+    let destination = parts.extensions.get::<Destination>();
+    let (name, seen) = destination.map_or((name, name), |to| (&*to.service, &*to.seen));
     match directory.find(name) {
         Lookup::Service(service) => {
-            let route = service.route(parts, name);
+            let route = service.route(parts, seen);
             let found = |route: &'a PlannedRoute| {
                 let way = route.way()?;
                 Some(Found { route, target: Arc::clone(&way.target), guard: way.guard.as_ref() })
@@ -176,9 +180,8 @@ struct Call<'a> {
 }
 
 /// What came of one attempt.
-#[expect(clippy::large_enum_variant, reason = "nearly every attempt is answered; a box would cost each an allocation")]
 enum Attempted {
-    Answer { response: Response<Incoming>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
+    Answer { response: Response<Reply>, lease: Lease, end: AttemptEnd, late: Option<Box<Late>> },
     None(Failure),
 }
 
@@ -199,10 +202,9 @@ impl Call<'_> {
         };
         let mut tries = Tries::new(parts, body, policy.map_or(0, |policy| policy.max_retries));
         loop {
-            let Some(request) = tries.request() else { return fail(exchange, self.target, Failure::RequestBody) };
             let endpoint = Arc::clone(&picked.endpoint);
-            let attempted = self.attempt(&mut exchange, picked, request).await;
-            let retry = tries.can_repeat() && policy.is_some_and(|policy| wants_retry(policy, &attempted));
+            let attempted = self.attempt(&mut exchange, picked, &mut tries).await;
+            let retry = tries.can_repeat() && policy.is_some_and(|policy| self.wants_retry(policy, &attempted));
             let pause = self.asked_pause(&attempted, &endpoint);
             if retry
                 && self.target.may_retry(self.worker.shared.clock.now())
@@ -232,19 +234,15 @@ impl Call<'_> {
         }
     }
 
-    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, mut request: Request<RequestBody>) -> Attempted {
+    async fn attempt(&self, exchange: &mut Exchange, picked: Picked, tries: &mut Tries) -> Attempted {
         let limit = self.attempt_limit();
         if let Some(left) = limit.and_then(|limit| self.worth_telling(limit)) {
-            request.headers_mut().insert(headers::DEADLINE, left.into());
+            tries.head.headers.insert(headers::DEADLINE, left.into());
         }
         exchange.attempt_begins();
         exchange.protected(picked.endpoint.transport().protection());
         let trace = exchange.context().trace;
-        let sending = send::send(self.worker, &picked.endpoint, request);
-        let sent = match limit {
-            Some(limit) => tokio::time::timeout_at(limit, sending).await.unwrap_or(Err(Failure::Timeout)),
-            None => sending.await,
-        };
+        let sent = send::send(self.worker, &picked.endpoint, tries.next(limit)).await;
         if exchange.is_described() {
             exchange.span_end(SpanEnd { endpoint: Some(picked.endpoint.label().into()), ..SpanEnd::default() });
         }
@@ -302,6 +300,22 @@ impl Call<'_> {
         if self.target.has_other(endpoint, now) { Duration::ZERO } else { held }
     }
 
+    /// Whether the policy wants another try. A status of gRPC that comes in trailers comes too late: the answer has begun.
+    fn wants_retry(&self, policy: &RetryPolicy, attempted: &Attempted) -> bool {
+        match attempted {
+            Attempted::Answer { response, .. } => {
+                let code = grpc::code(self.target.form(), response);
+                retries_status(policy, response.status().as_u16())
+                    || code.is_some_and(|code| retries_code(policy, code.number()))
+            }
+            Attempted::None(failure) if failure.is_of_caller() => false,
+            Attempted::None(failure) => {
+                let broken = failure.is_unsent() || *failure == Failure::Reset;
+                retries_status(policy, failure.status()) || (broken && retries_connection(policy))
+            }
+        }
+    }
+
     /// Waits before the next attempt, at least `pause`; false when there is no time left for it.
     async fn wait(&self, attempts: u64, pause: Duration) -> bool {
         let (first, longest) = BACK_OFF;
@@ -345,40 +359,42 @@ impl Call<'_> {
 
 /// The request of each attempt, as long as it can be made.
 struct Tries {
-    /// Gone once it was given away for the last attempt.
-    head: Option<Parts>,
+    head: Parts,
     body: RequestBody,
     left: u32,
+    is_over: bool,
 }
 
 impl Tries {
     fn new(head: Parts, body: RequestBody, retries: u32) -> Self {
         // What passes through is gone after the first attempt.
         let left = if matches!(body, RequestBody::Stream(_)) { 0 } else { retries };
-        Self { head: Some(head), body, left }
+        Self { head, body, left, is_over: false }
     }
 
     const fn can_repeat(&self) -> bool {
-        self.head.is_some()
+        !self.is_over
     }
 
-    fn request(&mut self) -> Option<Request<RequestBody>> {
+    fn next(&mut self, limit: Option<Instant>) -> Attempt<'_> {
         if self.left == 0 {
-            let body = std::mem::replace(&mut self.body, RequestBody::Empty);
-            return Some(Request::from_parts(self.head.take()?, body));
+            self.is_over = true;
+            let body = std::mem::take(&mut self.body);
+            return Attempt { head: &mut self.head, keep: Keep::Nothing, body, limit };
         }
         self.left -= 1;
         let body = match &self.body {
             RequestBody::Whole(bytes) => RequestBody::Whole(bytes.clone()),
             RequestBody::Empty | RequestBody::Stream(_) => RequestBody::Empty,
         };
-        Some(Request::from_parts(self.head.clone()?, body))
+        Attempt { head: &mut self.head, keep: Keep::Head, body, limit }
     }
 }
 
 /// What may be wrong with any request, and the Host it names otherwise.
 fn check(traffic: &Traffic, parts: &Parts) -> Result<HeaderValue, (Refusal, &'static str)> {
-    if traffic.begin() {
+    // What came in by a gateway has been looked at there.
+    if parts.extensions.get::<Destination>().is_none() && traffic.begin() {
         return Err((Refusal::BadRequest, "a request must not have both Content-Length and Transfer-Encoding"));
     }
     if parts.method == Method::CONNECT {
@@ -424,7 +440,7 @@ async fn prepare_body(
 }
 
 /// What an answer's head says about the attempt, to the edge, the breaker and whoever waits for the answer.
-fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
+fn judge(response: &Response<Reply>, head: grpc::Head, from: NodeKind) -> (AttemptEnd, Outcome, Option<Mark>) {
     if let grpc::Head::Ended(code) = head {
         let mark = response.headers().get(headers::BREAKER).filter(|_| from == NodeKind::Service);
         return code.judged(mark.and_then(Mark::read));
@@ -445,22 +461,11 @@ fn judge(response: &Response<Incoming>, head: grpc::Head, from: NodeKind) -> (At
 }
 
 /// The pause that an answer asks for, in seconds; a date is not read, because the clocks of two machines differ.
-fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+fn retry_after(response: &Response<Reply>) -> Option<Duration> {
     if !matches!(response.status().as_u16(), 429 | 503) {
         return None;
     }
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn wants_retry(policy: &RetryPolicy, attempted: &Attempted) -> bool {
-    match attempted {
-        Attempted::Answer { response, .. } => retries_status(policy, response.status().as_u16()),
-        Attempted::None(failure) if failure.is_of_caller() => false,
-        Attempted::None(failure) => {
-            let broken = failure.is_unsent() || *failure == Failure::Reset;
-            retries_status(policy, failure.status()) || (broken && retries_connection(policy))
-        }
-    }
 }
 
 fn refuse(worker: &Worker, refusal: Refusal, text: String) -> Response<AnswerBody> {

@@ -4,13 +4,16 @@
 //! the same in the new configuration stays the same object: a target keeps its breakers, connections and budget, the
 //! application its places. What is gone finishes the requests it has and closes its idle connections.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 use thiserror::Error;
-use tripline_mesh::{ClientTls, EgressFilter, FaultInjection, NodeConfig, WeightedTarget};
+use tripline_mesh::{
+    ClientTls, EgressFilter, FaultInjection, ListenerProtocol, NodeConfig, RetryPolicy, WeightedTarget,
+};
 use tripline_model::{ServiceName, Timestamp};
 
 use crate::access_log::AccessLog;
@@ -18,6 +21,7 @@ use crate::app_side::AppSide;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::events::Events;
+use crate::gateway::Gateway;
 use crate::inbound_rules::InboundRules;
 use crate::roster::{MAX_TARGETS, Roster};
 use crate::settings::Configuration;
@@ -33,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<Arc<Target>>,
     /// The local application behind each listener of the node; none for a pure client.
     pub(crate) apps: Vec<Arc<AppSide>>,
+    /// What comes in by the listeners and where it goes, if this is a gateway.
+    pub(crate) gateway: Option<Gateway>,
     /// Certificates in use.
     pub(crate) tls: TlsFiles,
     /// Who may call the application, and how often.
@@ -88,6 +94,8 @@ pub(crate) struct Planner {
     pub(crate) roster: Arc<Roster>,
     /// Where the application listens when it is not the listener's port on this machine.
     pub(crate) app: Option<SocketAddr>,
+    /// What routes without a retry policy have, if anything.
+    pub(crate) default_retry: Option<RetryPolicy>,
     /// The time.
     pub(crate) clock: Clock,
 }
@@ -95,7 +103,7 @@ pub(crate) struct Planner {
 impl Planner {
     /// A plan of a configuration; what `before` has and still holds is taken over.
     pub(crate) fn plan(&self, configuration: &Configuration, before: Option<&Plan>) -> Result<Plan, PlanError> {
-        let node = &configuration.node;
+        let node = &*self.with_default_retry(&configuration.node);
         let apps = self.app_sides(node, before)?;
         let mut targets: Vec<Arc<Target>> = Vec::new();
         let mut known: FxHashMap<TargetKey, Arc<Target>> = FxHashMap::default();
@@ -128,6 +136,7 @@ impl Planner {
         let tls = self.tls_files(&apps, &targets, before);
         Ok(Plan {
             access_log,
+            gateway: Gateway::new(node),
             directory,
             targets,
             tls,
@@ -137,6 +146,16 @@ impl Planner {
             faults: node.policies.faults.clone(),
             gone: OnceLock::new(),
         })
+    }
+
+    fn with_default_retry<'n>(&self, node: &'n NodeConfig) -> Cow<'n, NodeConfig> {
+        let Some(retry) = &self.default_retry else { return Cow::Borrowed(node) };
+        let mut node = node.clone();
+        let routes = node.services.iter_mut().flat_map(|service| &mut service.routes);
+        for route in routes.filter(|route| route.retry.is_none() && route.protocol != ListenerProtocol::Tcp) {
+            route.retry = Some(retry.clone());
+        }
+        Cow::Owned(node)
     }
 
     fn target(&self, weighted: &WeightedTarget, before: Option<&Plan>) -> Result<Arc<Target>, PlanError> {

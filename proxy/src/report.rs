@@ -58,8 +58,16 @@ impl Counting {
         totals.reports += 1;
         totals.breakers.clone_from(&breakers);
         let edges = window.into_iter().map(|((key, reporter), tally)| EdgeWindow {
-            client_kind: if key.client == ServiceName::user() { NodeKind::User } else { NodeKind::Service },
-            server_kind: targets.iter().find(|t| t.server == key.server).map_or(NodeKind::Service, |t| t.kind),
+            client_kind: match &key.client {
+                client if *client == self.shared.sidecar.service => self.shared.kind,
+                client if *client == ServiceName::user() => NodeKind::User,
+                _ => NodeKind::Service,
+            },
+            server_kind: match targets.iter().find(|target| target.server == key.server) {
+                Some(target) => target.kind,
+                None if key.server == self.shared.sidecar.service => self.shared.kind,
+                None => NodeKind::Service,
+            },
             key,
             reporter,
             start,

@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use crate::silence::SilenceTimer;
 
 /// A body to send.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum RequestBody {
     /// None, or one that was sent already.
+    #[default]
     Empty,
     /// All of it.
     Whole(Bytes),

@@ -2,36 +2,64 @@
 //!
 //! HTTP/1.1 connections are taken out of the pool for one request at a time, HTTP/2 connections are shared (`multiplex`).
 
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper::{Request, Response};
+use http::Version;
+use http::request::Parts;
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::gather::{ClientTasks, Gather};
+use crate::http1::Http1Connection;
 use crate::message::Form;
-use crate::multiplex::{OnLine, SharedSender};
-use crate::pool::Sender;
+use crate::multiplex::{LineState, OnLine, Opened};
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::transport;
-use crate::worker::{Limits, Shared, Worker};
+use crate::worker::{Limits, Worker};
 
-/// A connection on loan: back to the pool when its answer was read to the end, closed otherwise. A place on a shared
-/// connection ends with the loan, the connection stays.
+/// Connections that a request is offered to before it fails without having been sent.
+const MAX_UNSENT: u32 = 3;
+
+/// A request to send.
 #[derive(Debug)]
-pub(crate) struct Lease {
-    held: Held,
-    endpoint: Arc<Endpoint>,
-    worker: usize,
+pub(crate) struct Attempt<'a> {
+    /// Its head.
+    pub(crate) head: &'a mut Parts,
+    /// Whether the head is needed afterwards.
+    pub(crate) keep: Keep,
+    /// Its body.
+    pub(crate) body: RequestBody,
+    /// When the head of the answer has to be there.
+    pub(crate) limit: Option<Instant>,
 }
 
+/// What becomes of a request's head when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It may be sent again.
+    Head,
+    /// Nothing.
+    Nothing,
+}
+
+/// A loan: of a connection that goes back to the pool when its answer was read to the end, or of a place on a shared
+/// connection, which stays when the loan ends.
 #[derive(Debug)]
-enum Held {
-    Alone(Sender),
-    Shared { _place: OnLine },
+pub(crate) struct Lease {
+    endpoint: Arc<Endpoint>,
+    worker: usize,
+    _place: Option<OnLine>,
 }
 
 impl Lease {
@@ -40,10 +68,12 @@ impl Lease {
         &self.endpoint
     }
 
-    /// Its answer was read to the end.
-    pub(crate) fn give_back(self, shared: &Shared) {
-        if let Held::Alone(sender) = self.held {
-            self.endpoint.give_back(self.worker, sender, shared.clock.now());
+    /// The answer was read to its end.
+    pub(crate) fn give_back(self, connection: Option<Box<Http1Connection>>) {
+        match connection {
+            Some(connection) if connection.is_reusable() => self.endpoint.give_back(self.worker, connection),
+            Some(connection) => connection.close(),
+            None => {}
         }
     }
 }
@@ -52,39 +82,67 @@ impl Lease {
 pub(crate) async fn send(
     worker: &Worker,
     endpoint: &Arc<Endpoint>,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
+    attempt: Attempt<'_>,
+) -> Result<(Response<Reply>, Lease), Failure> {
+    let limit = attempt.limit;
     if endpoint.transport().form == Form::Http2 {
         // In a box, so that the larger future does not burden HTTP/1.1.
-        return Box::pin(send_shared(worker, endpoint, request)).await;
+        let sending = Box::pin(send_shared(worker, endpoint, attempt));
+        return within(limit, sending).await;
     }
-    let mut request = request;
-    loop {
-        let (mut sender, reused) = match idle(worker, endpoint).await {
-            Some(sender) => (sender, true),
-            None => (Box::pin(connect(endpoint, &worker.shared.limits)).await?, false),
-        };
-        match sender.try_send_request(request).await {
-            Ok(response) => {
-                let held = Held::Alone(sender);
-                return Ok((response, Lease { held, endpoint: Arc::clone(endpoint), worker: worker.index }));
-            }
-            Err(mut error) => match error.take_message() {
-                // Not one byte was sent: the server had closed the idle connection.
-                Some(unsent) if reused => request = unsent,
-                _ => return Err(Failure::of_exchange(error.error())),
-            },
+    let idle = endpoint.take_idle(worker.index);
+    let reused = idle.is_some();
+    let mut connection = match idle {
+        Some(connection) => connection,
+        None => within(limit, Box::pin(connect(endpoint, &worker.shared.limits))).await?,
+    };
+    connection.begin(attempt.head, attempt.body);
+    let mut answer = head(&mut connection, limit).await;
+    if reused
+        && matches!(answer, Err(Failure::Reset))
+        && let Some(unsent) = connection.take_unsent()
+    {
+        // Not one byte was sent: the server had closed the idle connection.
+        connection = within(limit, Box::pin(connect(endpoint, &worker.shared.limits))).await?;
+        connection.resume(unsent);
+        answer = head(&mut connection, limit).await;
+    }
+    let (parts, ()) = answer?.into_parts();
+    let lease = Lease { endpoint: Arc::clone(endpoint), worker: worker.index, _place: None };
+    Ok((Response::from_parts(parts, Reply::Http1(connection)), lease))
+}
+
+async fn within<T>(
+    limit: Option<Instant>,
+    doing: impl Future<Output = Result<T, Failure>> + Unpin,
+) -> Result<T, Failure> {
+    match limit {
+        Some(limit) => tokio::time::timeout_at(limit, doing).await.unwrap_or(Err(Failure::Timeout)),
+        None => doing.await,
+    }
+}
+
+async fn head(connection: &mut Http1Connection, limit: Option<Instant>) -> Result<Response<()>, Failure> {
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = connection.poll_head(cx) {
+            return Poll::Ready(answer);
         }
-    }
+        match limit {
+            Some(limit) => connection.poll_limit(limit, cx).map(|()| Err(Failure::Timeout)),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 async fn send_shared(
     worker: &Worker,
     endpoint: &Arc<Endpoint>,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
+    attempt: Attempt<'_>,
+) -> Result<(Response<Reply>, Lease), Failure> {
     let limits = &worker.shared.limits;
     let lines = endpoint.lines(worker.index).ok_or(Failure::NoEndpoint)?;
+    let mut request = owned(attempt);
     let mut tries = 0;
     loop {
         tries += 1;
@@ -92,11 +150,15 @@ async fn send_shared(
         if place.sender.ready().await.is_err() && tries < MAX_UNSENT {
             continue;
         }
+        if request.method() == Method::CONNECT {
+            takes_tunnels(&place, limits.connect).await?;
+        }
         match place.sender.try_send_request(request).await {
-            Ok(mut response) => {
-                *response.version_mut() = http::Version::HTTP_11;
-                let held = Held::Shared { _place: place };
-                return Ok((response, Lease { held, endpoint: Arc::clone(endpoint), worker: worker.index }));
+            Ok(response) => {
+                let (mut parts, body) = response.into_parts();
+                parts.version = Version::HTTP_11;
+                let lease = Lease { endpoint: Arc::clone(endpoint), worker: worker.index, _place: Some(place) };
+                return Ok((Response::from_parts(parts, Reply::Http2(body)), lease));
             }
             Err(mut error) => match error.take_message() {
                 // The connection was going away; nothing of the request was sent.
@@ -107,31 +169,43 @@ async fn send_shared(
     }
 }
 
-/// Connections that a request is offered to before it fails without having been sent.
-const MAX_UNSENT: u32 = 3;
-
-async fn idle(worker: &Worker, endpoint: &Endpoint) -> Option<Sender> {
-    loop {
-        let mut sender = endpoint.take_idle(worker.index)?;
-        if sender.ready().await.is_ok() {
-            return Some(sender);
+/// Waits until a server has said that it takes extended CONNECT; it does so with the first bytes it sends, if at all.
+async fn takes_tunnels(place: &OnLine, longest: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + longest;
+    while !place.is_for_tunnels() {
+        if place.sender.is_closed() || Instant::now() >= deadline {
+            return Err(Failure::NoTunnel);
         }
+        tokio::time::sleep(LOOK).await;
     }
+    Ok(())
 }
 
-async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Sender, Failure> {
-    let io = TokioIo::new(transport::connect(endpoint, limits).await?);
-    let handshake = http1::Builder::new().max_buf_size(limits.buffer).handshake(io).await;
-    let (sender, connection) = handshake.map_err(|error| Failure::of_exchange(&error))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "connection to a server ended");
-        }
-    });
-    Ok(sender)
+/// Time between two looks at what a server has said.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A request of its own, for a connection that takes it away.
+fn owned(attempt: Attempt<'_>) -> Request<RequestBody> {
+    let Attempt { head, keep, body, .. } = attempt;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = head.version;
+    // A wish to speak something else is said so to HTTP/2.
+    if let Some(protocol) = head.extensions.get::<Protocol>() {
+        request.extensions_mut().insert(protocol.clone());
+    }
+    (*request.uri_mut(), *request.headers_mut()) = match keep {
+        Keep::Head => (head.uri.clone(), head.headers.clone()),
+        Keep::Nothing => (mem::take(&mut head.uri), mem::take(&mut head.headers)),
+    };
+    request
 }
 
-async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSender, Failure> {
+async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Box<Http1Connection>, Failure> {
+    Ok(Http1Connection::new(transport::connect(endpoint, limits).await?, limits.buffer))
+}
+
+async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<Opened, Failure> {
     let gather = Gather::new(transport::connect(endpoint, limits).await?);
     let io = TokioIo::new(gather.clone());
     let http2 = &limits.http2;
@@ -146,10 +220,21 @@ async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<SharedSe
         .keep_alive_interval(http2.ping.0)
         .keep_alive_timeout(http2.ping.1);
     let (sender, connection) = builder.handshake(io).await.map_err(|error| Failure::of_exchange(&error))?;
+    let state = Arc::new(LineState::default());
+    let told = Arc::clone(&state);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = told.asked() => if connection.is_extended_connect_protocol_enabled() {
+                    told.takes_tunnels();
+                }
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection to a server ended");
         }
     });
-    Ok(sender)
+    Ok((sender, state))
 }

@@ -30,7 +30,7 @@ pub struct Args {
     /// App Mesh documents: a YAML file, or a folder of them.
     #[arg(long, env = "TRIPLINE_MESH", value_name = "PATH")]
     pub mesh: PathBuf,
-    /// The virtual node this sidecar stands beside.
+    /// The virtual node this sidecar stands beside, or the virtual gateway it is to be.
     #[arg(long, env = "TRIPLINE_NODE", value_name = "NAMESPACE/NAME")]
     pub node: Option<String>,
     /// App Mesh's way to say the node.
@@ -78,6 +78,9 @@ pub struct Args {
     /// Seconds between two looks for changed documents; 0 waits for SIGHUP or POST /reload.
     #[arg(long, env = "TRIPLINE_RELOAD_SECONDS", value_name = "N", default_value = "2")]
     pub reload_seconds: u64,
+    /// Try requests of routes without a retryPolicy twice more on 503 and broken connections, as App Mesh did unasked.
+    #[arg(long, env = "TRIPLINE_APP_MESH_RETRIES")]
+    pub app_mesh_retries: bool,
     /// The name server to ask instead of the system's.
     #[arg(long, env = "TRIPLINE_DNS", value_name = "IP:PORT")]
     pub dns: Option<SocketAddr>,
@@ -156,6 +159,8 @@ pub struct Settings {
     pub workers: usize,
     /// Time between two looks for changed documents; none to wait until somebody asks.
     pub reload: Option<Duration>,
+    /// Whether requests of routes without a policy are tried again as App Mesh did.
+    pub app_mesh_retries: bool,
     /// The name server to ask instead of the system's.
     pub dns: Option<SocketAddr>,
     /// Limits of time and number.
@@ -177,6 +182,7 @@ impl Default for Settings {
             sample_ratio: 0.05,
             workers: 1,
             reload: Some(Duration::from_secs(2)),
+            app_mesh_retries: false,
             dns: None,
             limits: LimitArgs::default(),
         }
@@ -200,6 +206,7 @@ impl Args {
             sample_ratio: self.sample_ratio,
             workers: self.workers,
             reload: (self.reload_seconds > 0).then(|| Duration::from_secs(self.reload_seconds)),
+            app_mesh_retries: self.app_mesh_retries,
             dns: self.dns,
             limits: self.limits,
         }
@@ -260,7 +267,7 @@ pub enum LoadError {
     Node(#[from] NodeError),
     /// Nobody said which node.
     #[error(
-        "which virtual node does this sidecar stand beside? say --node NAMESPACE/NAME or TRIPLINE_NODE; the mesh has {known}"
+        "which virtual node does this sidecar stand beside, or which virtual gateway is it? say --node NAMESPACE/NAME or TRIPLINE_NODE; the mesh has {known}"
     )]
     NoNode {
         /// The nodes there are.
@@ -282,7 +289,8 @@ impl Configuration {
         let loaded = Mesh::parse(&sources)?;
         let origin = Origin { path: path.to_owned(), node: node.map(str::to_owned), looks };
         let Some(node) = node else {
-            let known: Vec<String> = loaded.mesh.nodes.keys().map(ToString::to_string).collect();
+            let members = loaded.mesh.nodes.keys().chain(loaded.mesh.gateways.keys());
+            let known: Vec<String> = members.map(ToString::to_string).collect();
             return Err(LoadError::NoNode { known: known.join(", ") });
         };
         let node = loaded.mesh.find_node(node)?;
@@ -379,6 +387,39 @@ mod tests {
         assert_eq!(ports, [("orders-db", None), ("x.y", Some(2))]);
         for wrong in ["5432=db", "127.0.0.1:1", "127.0.0.1:1=", "127.0.0.1:1=db:x"] {
             assert!(Args::try_parse_from(["x", "--mesh", "m", "--forward", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    /// Rows of the table of settings: flag, variable, default, and what else is in them.
+    fn documented() -> Vec<Vec<String>> {
+        let page = include_str!("../../docs/proxy.md");
+        let (_, section) = page.split_once("\n## Settings\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `--"));
+        rows.map(|row| row.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect()).collect()
+    }
+
+    #[test]
+    fn every_setting_is_on_its_page_with_its_variable_and_default_and_no_other_is() {
+        let command = <Args as clap::CommandFactory>::command();
+        let mut known = Vec::new();
+        for arg in command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
+            let flag = format!("`--{}`", arg.get_long().unwrap());
+            let variable = arg.get_env().map(|name| format!("`{}`", name.display())).unwrap_or_default();
+            let row = documented().into_iter().find(|row| row[0] == flag);
+            let row = row.unwrap_or_else(|| panic!("docs/proxy.md has no row for {flag} | {variable}"));
+            assert_eq!(row[1], variable, "{flag}");
+            let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.display().to_string()).collect();
+            let is_switch = !arg.get_action().takes_values();
+            match defaults.first().filter(|value| !value.is_empty() && !is_switch) {
+                Some(default) => assert_eq!(row[2], *default, "{flag}"),
+                None => assert!(!row[2].is_empty(), "{flag}: say none, off or required"),
+            }
+            assert!(!row[3].is_empty() && arg.get_help().is_some(), "{flag}: say what it sets");
+            known.push(flag);
+        }
+        for row in documented() {
+            assert!(known.contains(&row[0]), "docs/proxy.md has {}, which is no flag", row[0]);
         }
     }
 

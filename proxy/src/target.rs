@@ -14,6 +14,8 @@
 //! Breakers are shared by all workers, so a process has one opinion of an endpoint. The lock is held for a few
 //! nanoseconds, twice a request; a task in between would cost two wake-ups.
 
+pub(crate) mod members;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +27,7 @@ use tripline_breaker::{
 use tripline_mesh::{Balance, DiscoveryKind, HashKey, ListenerProtocol, WeightedTarget};
 use tripline_model::{BreakerState, BreakerStatus, FailureOrigin, NodeKind, Protocol, ServiceName, Timestamp, TraceId};
 
-use crate::balance::{Measure, Ring};
+use crate::balance::Measure;
 use crate::crowd::{Crowd, Ticket};
 use crate::endpoint::{Endpoint, Load};
 use crate::events::{Events, Guarded};
@@ -34,6 +36,7 @@ use crate::message::Form;
 use crate::target_rules::TargetRules;
 use crate::tls::ClientSide;
 use crate::transport::Transport;
+use members::{Member, Placed, State, next_random};
 
 /// Longest time that a `Retry-After` keeps an endpoint last.
 const LONGEST_HOLD: Duration = Duration::from_secs(30);
@@ -65,28 +68,6 @@ pub(crate) struct Target {
     routes: Mutex<Vec<Arc<Guard>>>,
     crowd: Option<Arc<Crowd>>,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    members: Vec<Member>,
-    ring: Ring,
-    budget: RetryBudget,
-    /// Draws endpoints and seeds breakers.
-    random: u64,
-    turn: usize,
-    /// Until when some endpoint is held.
-    holds_until: Timestamp,
-}
-
-#[derive(Debug)]
-struct Member {
-    endpoint: Arc<Endpoint>,
-    breaker_id: Arc<str>,
-    breaker: Breaker,
-    measure: Measure,
-    /// Until when it has asked for nothing more.
-    held_until: Timestamp,
 }
 
 /// An endpoint that may be called now. Dropped without a result, it counts as a call whose caller left, so that no
@@ -175,7 +156,6 @@ impl Target {
     pub(crate) fn new(number: usize, target: &WeightedTarget, workers: usize, events: Arc<Events>) -> Self {
         let rules = TargetRules::of(target);
         let service = rules.service.map(|policy| Guard::new(&events, &target.node, "", policy));
-        let now = Timestamp::from_nanos(0);
         Self {
             number,
             server: target.node.clone(),
@@ -191,14 +171,7 @@ impl Target {
             crowd: Crowd::new(&events, &target.node, &rules.limits),
             workers,
             events,
-            state: Mutex::new(State {
-                members: Vec::new(),
-                ring: Ring::default(),
-                budget: RetryBudget::new(rules.budget),
-                random: rand::random(),
-                turn: 0,
-                holds_until: now,
-            }),
+            state: Mutex::new(State::new(RetryBudget::new(rules.budget))),
             rules,
         }
     }
@@ -267,15 +240,17 @@ impl Target {
 
     /// Takes the endpoints to be exactly these; those that stay keep their breakers and connections. Requests on their way
     /// to one that leaves are finished: they hold it.
-    pub(crate) fn set_endpoints(&self, endpoints: &[(String, Arc<[SocketAddr]>)], now: Timestamp) {
+    pub(crate) fn set_endpoints(&self, endpoints: &[Placed], now: Timestamp) {
         let mut state = self.lock();
         let state = &mut *state;
         let joins_others = !state.members.is_empty();
-        state.members.retain(|member| endpoints.iter().any(|(label, _)| label == member.endpoint.label()));
-        for (label, addresses) in endpoints {
-            let known = state.members.iter().find(|member| member.endpoint.label() == label);
+        state.members.retain(|member| endpoints.iter().any(|placed| placed.label == member.endpoint.label()));
+        for Placed { label, addresses, weight, tier } in endpoints {
+            let weight = (*weight).max(1);
+            let known = state.members.iter_mut().find(|member| member.endpoint.label() == label);
             if let Some(member) = known {
                 member.endpoint.set_addresses(Arc::clone(addresses));
+                (member.weight, member.tier) = (weight, *tier);
                 continue;
             }
             state.members.push(Member {
@@ -286,11 +261,11 @@ impl Target {
                 breaker: Breaker::new(self.rules.endpoint, next_random(&mut state.random), now),
                 measure: Measure::new(now, joins_others.then_some(now)),
                 held_until: Timestamp::from_nanos(0),
+                weight,
+                tier: *tier,
             });
         }
-        if self.hash_key().is_some() {
-            state.ring = Ring::new(state.members.iter().map(|member| member.endpoint.label()));
-        }
+        state.arrange(self.hash_key().is_some());
     }
 
     /// Whether calls to it are limited in number.
@@ -317,16 +292,11 @@ impl Target {
         };
         let mut state = self.lock();
         let state = &mut *state;
-        let count = state.members.len();
-        let (first, walk) = match count {
-            0 => return Err(NoPick::Unresolved),
-            1 => (0, None),
-            _ => match (&self.rules.balance, wish.key) {
-                (Balance::RingHash(_), Some(key)) if wish.avoid.is_none() => (0, Some(key)),
-                _ => (self.draw(state, wish.avoid, now), None),
-            },
-        };
-        let spread = (0..count).map(|step| (first + step) % count);
+        if state.members.is_empty() {
+            return Err(NoPick::Unresolved);
+        }
+        let spread = state.order(&self.rules, wish.avoid, now);
+        let walk = wish.key.filter(|_| wish.avoid.is_none() && state.members.len() > 1 && self.hash_key().is_some());
         let Some(key) = walk else { return self.first_admitted(&mut state.members, spread, passes, now) };
         // A few steps along the ring find an endpoint unless nearly all are ejected; then any will do.
         let ring = std::mem::take(&mut state.ring);
@@ -363,41 +333,6 @@ impl Target {
             }
         }
         Err(rejection.unwrap_or(NoPick::Unresolved))
-    }
-
-    /// The place of the endpoint to try first; there are at least two.
-    fn draw(&self, state: &mut State, avoid: Option<&Arc<Endpoint>>, now: Timestamp) -> usize {
-        let count = state.members.len();
-        let number = next_random(&mut state.random);
-        let holding = now < state.holds_until;
-        let unwanted = |member: &Member| {
-            (holding && now < member.held_until) || avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, &member.endpoint))
-        };
-        if self.rules.balance == Balance::RoundRobin {
-            for _ in 0..count {
-                state.turn = (state.turn + 1) % count;
-                let Some(member) = state.members.get_mut(state.turn) else { continue };
-                let share = member.measure.share(self.rules.slow_start, now);
-                let draw = (number >> 11) as f64 / (1_u64 << 53) as f64;
-                if !unwanted(member) && (share >= 1.0 || draw < share) {
-                    break;
-                }
-            }
-            return state.turn;
-        }
-        let one = (number % count as u64) as usize;
-        let other = (one + 1 + ((number >> 32) % (count as u64 - 1)) as usize) % count;
-        let mut burden = |place: usize| {
-            state.members.get_mut(place).map_or((true, f64::MAX), |member| {
-                let in_flight = member.endpoint.in_flight();
-                let cost = match self.rules.balance {
-                    Balance::LeastRequests => f64::from(in_flight + 1),
-                    _ => member.measure.cost(in_flight, now),
-                };
-                (unwanted(member), cost / member.measure.share(self.rules.slow_start, now))
-            })
-        };
-        if burden(other) < burden(one) { other } else { one }
     }
 
     /// Notes that an endpoint asked not to be called for a while; how long it will be left alone.
@@ -568,16 +503,6 @@ pub(crate) const fn form_of(protocol: ListenerProtocol) -> Form {
         ListenerProtocol::Http | ListenerProtocol::Tcp => Form::Http1,
         ListenerProtocol::Http2 | ListenerProtocol::Grpc => Form::Http2,
     }
-}
-
-/// Xorshift; good enough to spread load and seeds.
-const fn next_random(state: &mut u64) -> u64 {
-    let mut x = *state | 1;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    *state = x;
-    x
 }
 
 #[cfg(test)]

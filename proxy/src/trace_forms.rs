@@ -1,13 +1,17 @@
-//! Trace context in the forms other than W3C's: B3 (one header or several) and `X-Amzn-Trace-Id`.
+//! Trace context in the forms other than W3C's: B3 (one header or several), `X-Amzn-Trace-Id` and `grpc-trace-bin`.
 //!
 //! A request that brings one of them keeps it in that form, so that an application with Zipkin's or X-Ray's libraries
 //! finds what it looks for, and the next sidecar reads the same. With `traceparent` beside them that one counts and
 //! these pass unchanged. A form that leaves the decision open (no `Sampled`) is sampled by the trace id, as a new trace is.
 //!
-//! Sources: openzipkin/b3-propagation; AWS X-Ray Developer Guide, "Tracing header".
+//! Sources: openzipkin/b3-propagation; AWS X-Ray Developer Guide, "Tracing header"; census-instrumentation/opencensus-specs,
+//! "BinaryEncoding"; gRPC's PROTOCOL-HTTP2 (binary fields are base64, with or without padding).
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
 use tripline_model::{SpanId, TraceId};
@@ -20,6 +24,7 @@ const B3_SPAN: HeaderName = HeaderName::from_static("x-b3-spanid");
 const B3_PARENT: HeaderName = HeaderName::from_static("x-b3-parentspanid");
 const B3_SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
 const B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
+const GRPC: HeaderName = HeaderName::from_static("grpc-trace-bin");
 const AMAZON: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// Longest value read, in bytes.
 const MAX_BYTES: usize = 512;
@@ -33,6 +38,8 @@ pub(crate) enum Form {
     B3Multi,
     /// `x-amzn-trace-id: Root=1-TIME-ID;Parent=SPAN;Sampled=1`.
     Amazon,
+    /// `grpc-trace-bin`: version 0, then field 0 the trace, field 1 the span, field 2 whether it is sampled.
+    GrpcBinary,
 }
 
 /// A context that a request brought.
@@ -51,7 +58,7 @@ pub(crate) struct Brought {
 impl Brought {
     /// The context of a request in one of the forms; none when there is none that can be read.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
-        b3_single(headers).or_else(|| b3_multi(headers)).or_else(|| amazon(headers))
+        b3_single(headers).or_else(|| b3_multi(headers)).or_else(|| amazon(headers)).or_else(|| grpc_binary(headers))
     }
 
     /// Puts the sidecar's own span into the headers, as that of a sampled trace.
@@ -68,6 +75,14 @@ impl Brought {
                     None => drop(headers.remove(B3_PARENT)),
                 }
                 headers.insert(B3_SAMPLED, HeaderValue::from_static("1"));
+            }
+            Form::GrpcBinary => {
+                let mut bytes = [0; BINARY];
+                bytes[2..18].copy_from_slice(self.trace.as_bytes());
+                bytes[18] = 1;
+                bytes[19..27].copy_from_slice(span.as_bytes());
+                bytes[27..].copy_from_slice(&[2, 1]);
+                headers.insert(GRPC, headers::value(&BASE64.encode(bytes)));
             }
             Form::Amazon => {
                 let mut text = String::new();
@@ -130,6 +145,23 @@ fn amazon(headers: &HeaderMap) -> Option<Brought> {
     Some(Brought { form: Form::Amazon, trace, parent: field("Parent").and_then(|span| span.parse().ok()), sampled })
 }
 
+/// Bytes of a whole context.
+const BINARY: usize = 29;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+fn grpc_binary(headers: &HeaderMap) -> Option<Brought> {
+    let bytes = BASE64.decode(text_of(headers.get(GRPC)?)?).ok()?;
+    let (trace, rest) = bytes.strip_prefix(&[0, 0])?.split_first_chunk::<16>()?;
+    let (span, rest) = rest.strip_prefix(&[1])?.split_first_chunk::<8>()?;
+    let sampled = rest.strip_prefix(&[2]).and_then(<[u8]>::first).map(|flags| flags & 1 == 1);
+    let (trace, parent) = (TraceId::from_bytes(*trace)?, SpanId::from_bytes(*span)?);
+    Some(Brought { form: Form::GrpcBinary, trace, parent: Some(parent), sampled })
+}
+
 fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(';').filter_map(|field| field.trim().split_once('='))
 }
@@ -175,6 +207,28 @@ mod tests {
                 assert_eq!(headers[name], value);
             }
         }
+    }
+
+    #[test]
+    fn binary_contexts_of_grpc_stay_binary() {
+        // The example of the specification: trace 404142..4f, span 6162..68, sampled.
+        let example = "AABAQUJDREVGR0hJSktMTU5PAWFiY2RlZmdoAgE";
+        for written in [example.to_owned(), format!("{example}=")] {
+            let mut headers = map(&[("grpc-trace-bin", &written)]);
+            let brought = Brought::read(&headers).unwrap();
+            assert_eq!((brought.form, brought.sampled), (Form::GrpcBinary, Some(true)));
+            assert_eq!(brought.trace.to_string(), "404142434445464748494a4b4c4d4e4f");
+            assert_eq!(brought.parent.unwrap().to_string(), "6162636465666768");
+            brought.write("1111111111111111".parse().unwrap(), &mut headers);
+            assert_eq!(headers["grpc-trace-bin"], "AABAQUJDREVGR0hJSktMTU5PARERERERERERAgE");
+        }
+        for wrong in
+            ["", "AAE", "AQBAQUJDREVGR0hJSktMTU5PAWFiY2RlZmdoAgE", "AAAAAAAAAAAAAAAAAAAAAAAAAWFiY2RlZmdoAgE", "%%%"]
+        {
+            assert_eq!(Brought::read(&map(&[("grpc-trace-bin", wrong)])), None, "{wrong}");
+        }
+        let unsampled = "AABAQUJDREVGR0hJSktMTU5PAWFiY2RlZmdoAgA";
+        assert_eq!(Brought::read(&map(&[("grpc-trace-bin", unsampled)])).unwrap().sampled, Some(false));
     }
 
     #[test]

@@ -55,24 +55,12 @@ pub(crate) struct Http2Limits {
     pub(crate) pending_resets: usize,
     /// Streams that we had to reset because of the client's errors; more on one connection end it.
     pub(crate) error_resets: usize,
+    /// Frames without content that a client may send ahead of its use of the connection.
+    pub(crate) idle_frames: u32,
     /// Bytes a peer may send ahead on one stream, and on one connection.
     pub(crate) window: (u32, u32),
     /// Bytes buffered for a peer that does not read, for each stream.
     pub(crate) send_buffer: usize,
     /// Time without a frame after which a ping is sent, and time to answer it.
     pub(crate) ping: (Duration, Duration),
-}
-
-impl Default for Http2Limits {
-    fn default() -> Self {
-        Self {
-            streams: 256,
-            header_list: 64 * 1024,
-            pending_resets: 20,
-            error_resets: 100,
-            window: (256 * 1024, 1024 * 1024),
-            send_buffer: 256 * 1024,
-            ping: (Duration::from_secs(30), Duration::from_secs(10)),
-        }
-    }
 }

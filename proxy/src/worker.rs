@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::Semaphore;
-use tripline_model::{ServiceName, Sidecar};
+use tripline_model::{NodeKind, ServiceName, Sidecar};
 
 use crate::app_side::AppSide;
 use crate::arrival::Arrival;
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Who this is.
     pub(crate) sidecar: Sidecar,
+    /// What it is in the graph.
+    pub(crate) kind: NodeKind,
     /// The same, as the outbound half tells it to others.
     pub(crate) client_header: HeaderValue,
     /// What the configuration comes to.

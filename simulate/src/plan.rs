@@ -161,7 +161,7 @@ pub struct Fault {
     /// Added time, or the wrong time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<f64>,
-    /// Factor of the demand, number of retries, or number of failures in a row.
+    /// Factor of the demand or of the time, number of retries, or number of failures in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<f64>,
 }
@@ -204,6 +204,10 @@ pub enum FaultKind {
     SlowLeak,
     /// A new version is slower (`ms`) and fails a share (`ratio`).
     BadDeploy,
+    /// Its host stands still for `ms` from the begin on: whatever is at work then ends so much later.
+    Pause,
+    /// Its host is overloaded: its own time is `times` as long.
+    Sluggish,
 }
 
 /// Why a plan cannot be run.

@@ -21,25 +21,26 @@ struct Sum {
     self_time: Histogram,
 }
 
-/// The rows of a recording in order of time: the graph first.
+/// The rows of a recording in order of time: the graph first. All windows have the length of the first.
 #[must_use]
 pub fn rows(reported: &Reported) -> Vec<Row> {
     let ends = |key: &EdgeKey| (name(&key.client), name(&key.server));
     let mut rows = vec![Row::Graph(reported.edges.iter().map(ends).collect())];
-    let mut seconds: BTreeMap<Timestamp, BTreeMap<(&EdgeKey, Reporter), Sum>> = BTreeMap::new();
+    let length = reported.windows.first().map_or(SECOND, |window| window.length);
+    let mut starts: BTreeMap<Timestamp, BTreeMap<(&EdgeKey, Reporter), Sum>> = BTreeMap::new();
     for window in &reported.windows {
-        let sum = seconds.entry(window.start).or_default().entry((&window.key, window.reporter)).or_default();
+        let sum = starts.entry(window.start).or_default().entry((&window.key, window.reporter)).or_default();
         sum.counts.merge(&window.counts);
         sum.latency.merge(&window.latency);
         sum.self_time.merge(&window.self_time);
     }
     let mut transitions = reported.transitions.iter().peekable();
-    for (at, sums) in &seconds {
+    for (at, sums) in &starts {
         while let Some(transition) = transitions.next_if(|transition| transition.at < *at) {
             rows.push(breaker(transition));
         }
-        rows.extend(services(*at, sums));
-        rows.extend(edges(*at, sums));
+        rows.extend(services((*at, length), sums));
+        rows.extend(edges((*at, length), sums));
     }
     rows.extend(transitions.map(breaker));
     rows
@@ -61,7 +62,7 @@ fn mean_ms(histogram: &Histogram) -> Option<f64> {
     histogram.mean().map(|mean| mean.as_micros() as f64 / 1e3)
 }
 
-fn services(at: Timestamp, sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> {
+fn services((at, length): (Timestamp, Duration), sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> {
     let mut inbound: BTreeMap<Name, (Sum, u64)> = BTreeMap::new();
     for ((key, reporter), sum) in sums {
         if *reporter == Reporter::Server {
@@ -80,7 +81,7 @@ fn services(at: Timestamp, sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Ro
         let counts = sum.counts;
         let requests = (counts.requests - counts.cancelled) as f64;
         let traced = counts.failed == counts.origin_failures + counts.propagated_failures;
-        let mut row = ServiceRow::new(at, SECOND, service, requests);
+        let mut row = ServiceRow::new(at, length, service, requests);
         row.failures = Some(counts.failed as f64);
         row.failures_own = traced.then_some(counts.origin_failures as f64);
         (row.latency_ms, row.self_ms) = (mean_ms(&sum.latency), mean_ms(&sum.self_time));
@@ -97,7 +98,7 @@ fn quantile_ms(histogram: &Histogram, q: f64) -> Option<f64> {
     histogram.quantile(q).map(|value| value.as_micros() as f64 / 1e3)
 }
 
-fn edges(at: Timestamp, sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> {
+fn edges((at, length): (Timestamp, Duration), sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> {
     let mut edges: BTreeMap<&EdgeKey, (Option<&Sum>, Option<&Sum>)> = BTreeMap::new();
     for ((key, reporter), sum) in sums {
         let (client, server) = edges.entry(key).or_default();
@@ -106,7 +107,7 @@ fn edges(at: Timestamp, sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> 
     let row = |(key, (client, server)): (&EdgeKey, (Option<&Sum>, Option<&Sum>))| {
         let counts = client.or(server).map_or_else(EdgeCounts::default, |sum| sum.counts);
         let requests = (counts.requests - counts.cancelled) as f64;
-        let mut row = EdgeRow::new(at, SECOND, (name(&key.client), name(&key.server)), requests);
+        let mut row = EdgeRow::new(at, length, (name(&key.client), name(&key.server)), requests);
         row.failures = Some((counts.failed - counts.shed) as f64);
         row.retries = client.map(|sum| sum.counts.retries as f64);
         row.shed = client.map(|sum| sum.counts.shed as f64);

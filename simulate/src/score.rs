@@ -77,6 +77,8 @@ pub struct Seen {
     pub lag: f64,
     /// Rank of the one at fault, from 0: at the opening, 30 s later, and in the end.
     pub ranks: [Option<usize>; 3],
+    /// Who was first at the opening.
+    pub first_named: String,
     /// Who was first in the end.
     pub named: String,
     /// Found edges on the path that are truly on it, all found, all true.
@@ -201,6 +203,12 @@ fn rank(truth: &Truth, services: &[ServiceName]) -> Option<usize> {
     services.iter().position(|service| *service == truth.service)
 }
 
+fn named(incident: &Incident) -> String {
+    let text =
+        |suspect: &Suspect| suspect.edge.as_ref().map_or_else(|| suspect.service.to_string(), ToString::to_string);
+    incident.origin().map_or_else(String::new, text)
+}
+
 fn seen(truth: &Truth, watched: &Watched) -> Seen {
     let onset = truth.hurt.map_or(truth.span.0, |(onset, _)| onset);
     let path: BTreeSet<EdgeKey> = watched.last.path.iter().map(|hop| hop.key.clone()).collect();
@@ -208,9 +216,8 @@ fn seen(truth: &Truth, watched: &Watched) -> Seen {
     Seen {
         lag: watched.end.detected.since(onset).as_secs_f64(),
         ranks: [&watched.opened, &watched.settled, &watched.last].map(|incident| rank_in(truth, incident)),
-        named: watched.last.origin().map_or_else(String::new, |suspect| {
-            suspect.edge.as_ref().map_or_else(|| suspect.service.to_string(), ToString::to_string)
-        }),
+        first_named: named(&watched.opened),
+        named: named(&watched.last),
         path: (path.intersection(&truth.path).count(), path.len(), truth.path.len()),
         blast: (blast.intersection(&truth.services).count(), blast.len(), truth.services.len()),
         told: (watched.end.notices, watched.end.raw_alerts),
@@ -221,8 +228,7 @@ fn seen(truth: &Truth, watched: &Watched) -> Seen {
 /// Notices of a quiet case and what they were about.
 #[must_use]
 pub fn quiet(case: &Case, settings: Settings) -> Vec<String> {
-    let told = run_with_truth(&case.plan, case.seed);
-    let verdict = watch(&told.reported, settings);
+    let verdict = watch(&crate::run(&case.plan, case.seed), settings);
     let about = |id: &str| {
         let found = verdict.incidents.iter().find(|watched| watched.end.id == id);
         found.map_or_else(String::new, |watched| {

@@ -99,8 +99,18 @@ pub fn self_sustaining(seed: u64) -> Case {
 }
 
 /// Kinds of quiet hours.
-pub const QUIET: [&str; 8] =
-    ["plain", "swing", "ramp", "deploys", "low_traffic", "uncalled_fault", "skew", "no_sidecar"];
+pub const QUIET: [&str; 10] = [
+    "plain",
+    "swing",
+    "ramp",
+    "deploys",
+    "low_traffic",
+    "uncalled_fault",
+    "skew",
+    "no_sidecar",
+    "host_pauses",
+    "host_overloaded",
+];
 
 /// An hour in which nothing happens that anyone should be told of, of the kind that its number says.
 #[must_use]
@@ -134,6 +144,19 @@ pub fn quiet(hour: u64) -> (Case, &'static str) {
             let service = mesh.any_service(&mut draw);
             if let Some(service) = mesh.service(&service) {
                 service.sidecar = false;
+            }
+        }
+        "host_pauses" => {
+            for at in 1..12 {
+                let (from_s, ms) = (f64::from(at) * 290.0 + draw.between(0.0, 5.0), Some(draw.between(200.0, 500.0)));
+                mesh.strike_all(|service| Fault { from_s, to_s: from_s + 1.0, ms, ..of(FaultKind::Pause, service) });
+            }
+        }
+        "host_overloaded" => {
+            for at in 1..12 {
+                let (from_s, times) = (f64::from(at) * 290.0 + draw.between(0.0, 5.0), Some(2.0));
+                let to_s = from_s + 10.0;
+                mesh.strike_all(|service| Fault { from_s, to_s, times, ..of(FaultKind::Sluggish, service) });
             }
         }
         _ => {}
@@ -233,9 +256,78 @@ fn strike(mesh: &mut Mesh, draw: &mut Draw, kind: FaultKind, (from_s, to_s): (f6
     mesh.faults.push(fault);
 }
 
+/// A large mesh of so many services, up to 10,000, without a fault, for a minute.
+#[must_use]
+pub fn large(seed: u64, services: usize) -> Case {
+    let mut draw = Draw(SplitMix::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(31)));
+    let mesh = shapes::large(&mut draw, services.clamp(10, 10_000));
+    let shape = mesh.shape;
+    Case { seed, shape, plan: mesh.plan(60) }
+}
+
+/// A quiet day: whatever quiet hours hold comes one after the other, at a few requests a second.
+#[must_use]
+pub fn quiet_day(seed: u64) -> Case {
+    let mut draw = Draw(SplitMix::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(29)));
+    let mut mesh = shapes::any(&mut draw);
+    for entry in &mut mesh.entries {
+        (entry.per_second, entry.swing, entry.swing_s) = (draw.between(5.0, 8.0), 0.5, 86_400.0);
+    }
+    for hour in 1..24 {
+        let from_s = f64::from(hour) * 3_600.0;
+        let service = mesh.any_service(&mut draw);
+        match hour % 3 {
+            0 => {
+                let ms = Some(draw.between(200.0, 500.0));
+                mesh.strike_all(|service| Fault { from_s, to_s: from_s + 1.0, ms, ..of(FaultKind::Pause, service) });
+            }
+            1 => mesh.strike_all(|service| Fault {
+                from_s,
+                to_s: from_s + 10.0,
+                times: Some(2.0),
+                ..of(FaultKind::Sluggish, service)
+            }),
+            _ => {
+                let ms = Some(draw.between(1.0, 4.0));
+                mesh.faults.push(Fault { from_s, to_s: from_s + 20.0, ms, ..of(FaultKind::Latency, &service) });
+            }
+        }
+    }
+    let shape = mesh.shape;
+    Case { seed, shape, plan: mesh.plan(86_400) }
+}
+
 #[cfg(test)]
 mod tests {
+    use tripline_topology::detect::Settings;
+
     use super::*;
+    use crate::score;
+
+    #[test]
+    fn a_host_that_pauses_or_is_overloaded_blames_nobody() {
+        // The first hours of both kinds, on whatever mesh was drawn.
+        for hour in [8, 9] {
+            let (mut case, kind) = quiet(hour);
+            assert!(kind.starts_with("host_"), "{kind}");
+            case.plan.seconds = 1_000;
+            assert_eq!(score::quiet(&case, Settings::default()), Vec::<String>::new(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn large_meshes_have_the_shape_of_large_meshes() {
+        let plan = large(1, 10_000).plan;
+        let mut fan_outs: Vec<usize> = plan.services.iter().map(|s| s.calls.len()).filter(|calls| *calls > 0).collect();
+        fan_outs.sort_unstable();
+        let at = |q: f64| fan_outs[(q * fan_outs.len() as f64) as usize];
+        assert!((3..=5).contains(&at(0.5)) && (18..=28).contains(&at(0.9)), "{} {}", at(0.5), at(0.9));
+        assert!((200..=300).contains(&at(0.99)), "{}", at(0.99));
+        assert!((5_800..=6_200).contains(&fan_outs.len()) && plan.entries.len() == 1_300);
+        let small = large(2, 200);
+        assert!(Plan::from_json(&small.plan.to_json()).is_ok());
+        assert!(crate::run(&small.plan, 2).windows.len() > 10_000);
+    }
 
     #[test]
     fn every_case_is_a_plan_that_can_be_run() {

@@ -25,6 +25,7 @@ pub struct Collector {
     pub otlp_http: u16,
     /// Configuration and data.
     pub folder: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 impl Collector {
@@ -33,6 +34,14 @@ impl Collector {
     /// # Errors
     /// When it has not been built, or does not become ready.
     pub async fn start(more: &str) -> Result<Self> {
+        Self::start_with(more, &[]).await
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// When it has not been built, or does not become ready.
+    pub async fn start_with(more: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let http = ports::free(3)?;
         let folder = TempDir::with_prefix("tripline-collector-").context("could not create a data folder")?;
         let data = folder.path().join("data");
@@ -43,8 +52,11 @@ impl Collector {
             http + 2
         );
         fs::write(folder.path().join("tripline.yaml"), config).context("could not write the configuration")?;
-        let running = Self::launch(&folder)?;
-        let mut collector = Self { running, api: Api::on(http)?, otlp_grpc: http + 1, otlp_http: http + 2, folder };
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let running = Self::launch(&folder, &environment)?;
+        let api = Api::on(http)?;
+        let mut collector = Self { running, api, otlp_grpc: http + 1, otlp_http: http + 2, folder, environment };
         let ready = collector.api.answers("/readyz", START).await;
         collector.running.check()?;
         ready.map(|()| collector)
@@ -57,8 +69,17 @@ impl Collector {
     pub async fn kill_and_restart(&mut self) -> Result<()> {
         self.running.signal(nix::sys::signal::Signal::SIGKILL)?;
         self.running.ended(START).await?;
-        self.running = Self::launch(&self.folder)?;
+        self.launch_again()?;
         self.api.answers("/readyz", START).await
+    }
+
+    /// Starts it again on the same ports and data, after it has ended.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn launch_again(&mut self) -> Result<()> {
+        self.running = Self::launch(&self.folder, &self.environment)?;
+        Ok(())
     }
 
     /// The address that senders are given for OTLP over gRPC.
@@ -104,8 +125,10 @@ impl Collector {
         right().await.context("the counts went on")
     }
 
-    fn launch(folder: &TempDir) -> Result<Running> {
-        let config = folder.path().join("tripline.yaml");
-        Running::start(&programs::ours("tripline")?, ["collector".as_ref(), "--config".as_ref(), config.as_os_str()])
+    fn launch(folder: &TempDir, environment: &[(String, String)]) -> Result<Running> {
+        let mut command = std::process::Command::new(programs::ours("tripline")?);
+        command.arg("collector").arg("--config").arg(folder.path().join("tripline.yaml"));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Running::start_command(&command)
     }
 }

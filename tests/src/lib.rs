@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod http;
 pub mod ports;
 pub mod programs;
+pub mod puppets;
 pub mod running;
 pub mod sidecar;
 pub mod wait;

@@ -1,4 +1,5 @@
-//! Real senders that know nothing of Tripline: the OpenTelemetry Python SDK, and Envoy with its OpenTelemetry tracer.
+//! Real senders that know nothing of Tripline: the OpenTelemetry Python SDK, AWS X-Ray's, a reporter of Zipkin, and Envoy with its
+//! OpenTelemetry tracer.
 
 use std::fs;
 use std::process::Command;
@@ -123,4 +124,34 @@ async fn envoy_as_the_sidecar_of_two_services_gives_their_edges() -> Result<()> 
     }
     ask(base + 1, 25).await?;
     collector.has_counts(&[("front>back:http", 25), ("user>front:http", 25)], SPANS).await.map(drop)
+}
+
+/// Runs one of the scripts that make calls and end.
+async fn calls(script: &str, to: &str, count: u64) -> Result<()> {
+    let mut command = Command::new(programs::python("python")?);
+    command.args([&format!("{FIXTURES}/{script}/calls.py"), to, &count.to_string()]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_xray_sdk_finds_its_daemon_and_its_segments_are_calls() -> Result<()> {
+    let xray = ports::free(1)?;
+    let collector = Collector::start(&format!("  xray: 127.0.0.1:{xray}")).await?;
+    calls("xray", &format!("127.0.0.1:{xray}"), 40).await?;
+    let edges = collector.has_counts(&[("user>web:http", 40), ("web>stock:http", 40)], SPANS).await?;
+    let failed: Vec<u64> = edges.iter().map(|edge| edge.failed).collect();
+    ensure!(failed == [0, 8], "{failed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_zipkin_reporter_is_taken_in_on_both_ports() -> Result<()> {
+    let collector = Collector::start("").await?;
+    let usual = format!("http://127.0.0.1:{}/api/v2/spans", collector.otlp_http);
+    for to in [usual, collector.api.url("/zipkin/api/v2/spans")] {
+        calls("zipkin", &to, 15).await?;
+    }
+    collector.has_counts(&[("shop>prices:http", 30), ("user>shop:http", 30)], SPANS).await.map(drop)
 }

@@ -21,30 +21,40 @@ mod baseline;
 mod blame;
 mod degraded;
 mod demand;
+mod everywhere;
 mod incident;
+mod judged;
+mod keep;
 mod roots;
+mod self_time;
 mod story;
+mod trips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Timestamp};
+use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
 use blame::Flows;
-use degraded::{EdgeWatch, ServiceWatches};
+use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
+use keep::Waiting;
 use roots::Part;
+use self_time::ServiceWatches;
+use trips::{Trip, Trips};
 
 pub use blame::{Suspect, SuspectKind};
+pub use degraded::BYTES_PER_EDGE;
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
+pub use keep::{BaselineOf, BaselineState, KEPT, LevelState, Restored};
 pub use story::{Hop, HopEvent};
 
 /// The thresholds of detection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Length of a window, in whole seconds.
+    /// Length of a window, in whole seconds. The graph keeps windows summed; when its windows have another length, that one counts.
     pub window: Duration,
     /// How long after its end a window is judged: reports take a moment to arrive.
     pub lateness: Duration,
@@ -95,24 +105,12 @@ impl Default for Settings {
     }
 }
 
-/// One opening of a breaker.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Trip {
-    pub(crate) at: Timestamp,
-    pub(crate) key: EdgeKey,
-    pub(crate) reason: tripline_model::TransitionReason,
-    pub(crate) induced: bool,
-    /// Attempts in the breaker's window, failed ones among them, and the limit that was reached.
-    pub(crate) numbers: (u64, u64, f64),
-}
-
-/// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
-const MAX_TRIPS: usize = 10_000;
-
 /// Calls between two tripped breakers that may be silent.
 const SILENT_HOPS: usize = 3;
 /// Trips of one moment that are bridged; of more the latest.
 const MAX_BRIDGED: usize = 64;
+/// Calls looked at in search of bridges; beyond them the counts of the next window join what belongs together.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// What an evaluation brought.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -129,12 +127,15 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Detector {
     settings: Settings,
-    watches: BTreeMap<EdgeKey, EdgeWatch>,
+    watches: Watches,
     services: ServiceWatches,
-    trips: VecDeque<Trip>,
-    /// Every opening, also of a breaker whose probe failed: each would have been an alert.
-    openings: VecDeque<(Timestamp, EdgeKey)>,
+    waiting: Waiting,
+    trips: Trips,
     judged_to: Option<Timestamp>,
+    /// Edges that are degraded by their counts.
+    degraded: BTreeSet<EdgeKey>,
+    /// The graph's generation that the watches follow.
+    generation: Option<u64>,
     incidents: Vec<Tracked>,
     opened: u64,
 }
@@ -145,11 +146,13 @@ impl Detector {
     pub const fn new(settings: Settings) -> Self {
         Self {
             settings,
-            watches: BTreeMap::new(),
+            watches: Watches::new(),
             services: ServiceWatches::new(),
-            trips: VecDeque::new(),
-            openings: VecDeque::new(),
+            waiting: Waiting::new(),
+            trips: Trips::new(),
             judged_to: None,
+            degraded: BTreeSet::new(),
+            generation: None,
             incidents: Vec::new(),
             opened: 0,
         }
@@ -163,33 +166,12 @@ impl Detector {
     /// Notes a breaker's transition; `key` is the edge it is on. Only openings from closed matter here: a failed probe
     /// is the same trip going on.
     pub fn observe(&mut self, transition: &BreakerTransition, key: EdgeKey) {
-        if transition.to != BreakerState::Open {
-            return;
-        }
-        if self.openings.len() == MAX_TRIPS {
-            self.openings.pop_front();
-        }
-        self.openings.push_back((transition.at, key.clone()));
-        if transition.from != BreakerState::Closed {
-            return;
-        }
-        if self.trips.len() == MAX_TRIPS {
-            self.trips.pop_front();
-        }
-        let trip = Trip {
-            at: transition.at,
-            key,
-            reason: transition.reason,
-            induced: transition.origin == tripline_model::FailureOrigin::Induced,
-            numbers: (transition.window_total, transition.window_failed, transition.threshold),
-        };
-        // Sidecars' events arrive slightly out of order; the list is kept in the order of their times.
-        let at = self.trips.partition_point(|known| known.at <= trip.at);
-        self.trips.insert(at, trip);
+        self.trips.note(transition, key);
     }
 
     /// Judges every window that is due and brings the incidents up to date. Call once a second, and at once after a breaker opened.
     pub fn evaluate(&mut self, graph: &ServiceGraph, now: Timestamp) -> Evaluation {
+        self.settings.window = Duration::from_secs(graph.window_secs().into());
         self.judge_windows(graph, now);
         let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
@@ -197,7 +179,7 @@ impl Detector {
         let (degraded, bridges) = self.bridged(graph, degraded, now);
         for component in components(graph, &degraded, &bridges) {
             for part in self.split(graph, component, now) {
-                self.assign(part, now);
+                self.assign(graph, part, now);
             }
         }
         let others = self.others();
@@ -209,7 +191,7 @@ impl Detector {
             trips: &self.trips,
         };
         for (tracked, others) in self.incidents.iter_mut().zip(others) {
-            let notices = tracked.advance(&view, &self.openings, &others, now);
+            let notices = tracked.advance(&view, &others, now);
             let id = &tracked.incident.id;
             if tracked.merged {
                 evaluation.merged.push(id.clone());
@@ -222,8 +204,7 @@ impl Detector {
         let keep = self.settings.reopen_within;
         self.incidents
             .retain(|tracked| tracked.incident.resolved.is_none_or(|at| now.since(at) <= keep) && !tracked.merged);
-        self.watches.retain(|key, _| graph.edge(key).is_some());
-        self.services.retain(graph);
+        self.waiting.tidy(now);
         evaluation
     }
 
@@ -231,37 +212,51 @@ impl Detector {
         let window = self.settings.window;
         let due = (now - self.settings.lateness).window_start(window);
         // After a pause only the latest windows are judged: the graph keeps ten minutes.
-        let mut end = self.judged_to.map_or(due, |last| last + window).max(due - Duration::from_secs(60));
-        let frozen: BTreeSet<EdgeKey> = self
-            .incidents
-            .iter()
-            .filter(|tracked| tracked.incident.resolved.is_none())
-            .flat_map(|tracked| tracked.touched.iter().cloned())
-            .collect();
+        let first = self.judged_to.map_or(due, |last| last + window).max(due - Duration::from_secs(60));
+        if first > due {
+            return;
+        }
+        if self.generation != Some(graph.generation()) {
+            self.generation = Some(graph.generation());
+            self.watches.follow(graph, &mut self.waiting);
+            self.services.follow(graph, &mut self.waiting);
+        }
+        let (edges, services) = self.frozen(graph);
+        let mut end = first;
         while end <= due {
-            for (key, state) in graph.edges() {
-                let watch = self.watches.entry(key.clone()).or_default();
-                watch.judge(&self.settings, state, (end - window, end), frozen.contains(key));
-            }
-            self.services.judge(&self.settings, graph, (end - window, end), &frozen);
+            let common = self.services.judge(&self.settings, graph, end, &services);
+            self.watches.judge(&self.settings, graph, (end - window, &common), &edges);
             self.judged_to = Some(end);
             end = end + window;
         }
+        self.degraded = self.watches.degraded();
+    }
+
+    /// Since when an incident that goes on touches an edge, by its place, and a service.
+    fn frozen(&self, graph: &ServiceGraph) -> (Vec<Option<Timestamp>>, BTreeMap<ServiceName, Timestamp>) {
+        let (mut edges, mut services) = (Vec::new(), BTreeMap::new());
+        for tracked in self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none()) {
+            let began = tracked.incident.started;
+            edges.resize(graph.places(), None);
+            for (key, state) in tracked.touched.iter().filter_map(|key| Some((key, graph.edge(key)?))) {
+                let slot: &mut Option<Timestamp> = &mut edges[state.place as usize];
+                *slot = Some(slot.map_or(began, |known| known.min(began)));
+                let known = services.entry(key.server.clone()).or_insert(began);
+                *known = began.min(*known);
+            }
+        }
+        (edges, services)
     }
 
     /// Every edge that is degraded now.
     fn degraded(&self, graph: &ServiceGraph, now: Timestamp) -> BTreeSet<EdgeKey> {
         let just_now = now - self.settings.window;
-        let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| trip.key.clone());
-        graph
-            .edges()
-            .filter(|(key, state)| {
-                let breaker = state.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed);
-                breaker || self.watches.get(*key).is_some_and(EdgeWatch::is_degraded)
-            })
-            .map(|(key, _)| key.clone())
-            .chain(tripped)
-            .collect()
+        let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| &trip.key);
+        let counted = self.degraded.iter().filter(|key| graph.edge(key).is_some());
+        // What names beyond the limit fold into is no service: whoever invents enough of them would speak for all.
+        let overflow = ServiceName::overflow();
+        let known = |key: &&EdgeKey| key.client != overflow && key.server != overflow;
+        counted.chain(graph.alarmed()).chain(tripped).filter(known).cloned().collect()
     }
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
@@ -278,22 +273,24 @@ impl Detector {
         let recent = self.trips.iter().rev().take_while(|trip| trip.at >= since).take(MAX_BRIDGED);
         let tripped: BTreeSet<&EdgeKey> = recent.map(|trip| &trip.key).collect();
         let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
-        let mut bridged = degraded;
         let mut bridges = BTreeSet::new();
-        if tripped.len() < 2 {
-            return (bridged, bridges);
+        let apart = |degraded: &BTreeSet<EdgeKey>| {
+            let whole = components(graph, degraded, &BTreeSet::new());
+            whole.iter().filter(|part| tripped.iter().any(|key| part.contains(*key))).count() > 1
+        };
+        if tripped.len() < 2 || !apart(&degraded) {
+            return (degraded, bridges);
         }
-        let mut calls: BTreeMap<_, Vec<&EdgeKey>> = BTreeMap::new();
-        for (key, _) in graph.edges() {
-            calls.entry(&key.client).or_default().push(key);
-        }
+        let mut bridged = degraded;
+        let mut looked_at = 0;
         for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
             // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.
             let mut ways: VecDeque<Vec<&EdgeKey>> = VecDeque::from([Vec::new()]);
             let mut seen = BTreeSet::from([start]);
-            while let Some(way) = ways.pop_front() {
+            while let Some(way) = ways.pop_front().filter(|_| looked_at < MAX_LOOKED_AT) {
                 let here = way.last().map_or(start, |key| &key.server);
-                for key in calls.get(here).into_iter().flatten() {
+                for (key, _) in graph.edges_from(here) {
+                    looked_at += 1;
                     let mut further = way.clone();
                     further.push(key);
                     if clients.contains(&key.server) {
@@ -340,7 +337,7 @@ impl Detector {
     }
 
     /// Gives a part to the incident it belongs to, opening one or merging two where needed.
-    fn assign(&mut self, part: Part, now: Timestamp) {
+    fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
         let reopen = self.settings.reopen_within;
         let mut matching: Vec<usize> = (0..self.incidents.len())
             .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
@@ -356,7 +353,16 @@ impl Detector {
                 tracked.absorb(absorbed);
             }
         }
-        if let Some(tracked) = self.incidents.get_mut(first) {
+        let view = View {
+            settings: &self.settings,
+            graph,
+            watches: &self.watches,
+            services: &self.services,
+            trips: &self.trips,
+        };
+        let part =
+            self.incidents.get(first).map_or_else(Part::default, |tracked| incident::explained(&view, tracked, part));
+        if let Some(tracked) = self.incidents.get_mut(first).filter(|_| !part.edges.is_empty()) {
             tracked.set_degraded(part, now);
         }
     }
@@ -393,5 +399,7 @@ fn components(
     groups.into_values().collect()
 }
 
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,19 @@
 //! kept; it is folded into `__overflow__` when the graph is full, so that strangers inventing names never push
 //! a known service out. Services and edges that were silent for [`Limits::forget_after`] go.
 
+mod brief;
 mod edge;
+mod recent;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Reporter, ServiceName, Timestamp};
+use brief::narrow;
+use recent::Recent;
+use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
+pub(crate) use brief::Brief;
 pub use edge::{BreakerInfo, EdgeState};
 pub use tally::Sum;
 
@@ -32,10 +37,13 @@ pub struct Limits {
     pub early: Duration,
     /// Silence after which a node or an edge goes.
     pub forget_after: Duration,
+    /// Length of the windows that are kept summed for a detector, in whole seconds.
+    pub window: Duration,
 }
 
 impl Default for Limits {
-    /// 10,000 services and 100,000 edges, the size the project promises; two minutes late, ten seconds early.
+    /// 10,000 services and 100,000 edges, the size the project promises; two minutes late, ten seconds early, windows of
+    /// five seconds.
     fn default() -> Self {
         Self {
             nodes: 10_000,
@@ -44,6 +52,7 @@ impl Default for Limits {
             late: Duration::from_secs(120),
             early: Duration::from_secs(10),
             forget_after: Duration::from_secs(15 * 60),
+            window: Duration::from_secs(5),
         }
     }
 }
@@ -70,6 +79,31 @@ pub struct NodeState {
     pub last_seen: Timestamp,
     /// Whether a sidecar of it has reported.
     pub has_sidecar: bool,
+    /// Start, requests and microseconds of self time of the detector's last windows, by number modulo four.
+    self_times: [(u32, u32, u64); 4],
+}
+
+impl NodeState {
+    /// Requests and microseconds of self time in the detector's window that starts at `start`.
+    pub(crate) fn self_time(&self, start: Timestamp, length: u32) -> (u32, u64) {
+        let start = narrow(start.as_secs());
+        let (known, count, micros) = self.self_times[(start / length) as usize % 4];
+        if known == start { (count, micros) } else { (0, 0) }
+    }
+
+    fn count_self_time(&mut self, window: &EdgeWindow, length: u32) {
+        let start = narrow(window.start.as_secs());
+        let start = start - start % length;
+        let slot = &mut self.self_times[(start / length) as usize % 4];
+        if slot.0 < start {
+            *slot = (start, 0, 0);
+        }
+        if slot.0 == start {
+            let micros = u64::try_from(window.self_time.sum().as_micros()).unwrap_or(u64::MAX);
+            slot.1 = slot.1.saturating_add(narrow(window.self_time.count()));
+            slot.2 = slot.2.saturating_add(micros);
+        }
+    }
 }
 
 /// The live graph. One task owns it; everything that needs the time is given it.
@@ -78,6 +112,15 @@ pub struct ServiceGraph {
     limits: Limits,
     nodes: BTreeMap<ServiceName, NodeState>,
     edges: BTreeMap<EdgeKey, EdgeState>,
+    /// The edges again, by server.
+    callers: BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    /// Edges with a breaker, and those of them of which one is not closed.
+    guarded: BTreeSet<EdgeKey>,
+    alarmed: BTreeSet<EdgeKey>,
+    /// The detector's windows, by place of the edge; places that are free; and which edge is where.
+    recent: Recent,
+    free: Vec<u32>,
+    places: Vec<Option<EdgeKey>>,
     generation: u64,
     began: Option<Timestamp>,
     drained_to: Option<Timestamp>,
@@ -86,8 +129,21 @@ pub struct ServiceGraph {
 impl ServiceGraph {
     /// An empty graph.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
-        Self { limits, nodes: BTreeMap::new(), edges: BTreeMap::new(), generation: 0, began: None, drained_to: None }
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            nodes: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            callers: BTreeSet::new(),
+            guarded: BTreeSet::new(),
+            alarmed: BTreeSet::new(),
+            recent: Recent::default(),
+            free: Vec::new(),
+            places: Vec::new(),
+            generation: 0,
+            began: None,
+            drained_to: None,
+        }
     }
 
     /// Grows by one whenever a node or an edge comes or goes.
@@ -129,8 +185,82 @@ impl ServiceGraph {
     /// The services that something outside the mesh, or a gateway, calls.
     #[must_use]
     pub fn entry_points(&self) -> BTreeSet<ServiceName> {
-        let outside = |name| matches!(self.kind(name), NodeKind::User | NodeKind::Gateway | NodeKind::External);
-        self.edges.keys().filter(|key| outside(&key.client)).map(|key| key.server.clone()).collect()
+        let outside = |node: &NodeState| matches!(node.kind, NodeKind::User | NodeKind::Gateway | NodeKind::External);
+        let clients = self.nodes.iter().filter(|(_, node)| outside(node));
+        clients.flat_map(|(name, _)| self.edges_from(name)).map(|(key, _)| key.server.clone()).collect()
+    }
+
+    /// The calls that a service makes, by key.
+    pub fn edges_from<'a>(
+        &'a self,
+        client: &ServiceName,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
+        let client = client.clone();
+        let first = EdgeKey { client: client.clone(), server: ServiceName::new("", ""), protocol: Protocol::Http };
+        self.edges.range(first..).take_while(move |(key, _)| key.client == client)
+    }
+
+    /// The calls to a service, by client.
+    pub fn edges_into<'a>(
+        &'a self,
+        server: &ServiceName,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
+        let server = server.clone();
+        let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
+        let callers = self.callers.range(first..).take_while(move |(name, ..)| *name == server);
+        callers.filter_map(|(server, client, protocol)| {
+            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
+            self.edges.get_key_value(&key)
+        })
+    }
+
+    /// The calls to a service from clients that `wanted` wants: others are not even looked up.
+    pub(crate) fn edges_into_from<'a>(
+        &'a self,
+        server: &'a ServiceName,
+        wanted: impl Fn(&ServiceName) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + 'a {
+        let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
+        let callers = self.callers.range(first..).take_while(move |(name, ..)| name == server);
+        callers.filter(move |(_, client, _)| wanted(client)).filter_map(|(server, client, protocol)| {
+            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
+            self.edges.get_key_value(&key)
+        })
+    }
+
+    /// The edges of which a breaker is not closed, by key.
+    pub fn alarmed(&self) -> impl Iterator<Item = &EdgeKey> {
+        self.alarmed.iter()
+    }
+
+    /// A number that changes whenever a window comes late on the edge at a place.
+    pub(crate) fn late_at(&self, place: usize) -> u32 {
+        self.recent.late(place)
+    }
+
+    /// Which edge is at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<(&EdgeKey, &EdgeState)> {
+        self.edges.get_key_value(self.places.get(place)?.as_ref()?)
+    }
+
+    /// One more than the largest place.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What one reporter counted in the detector's window that starts at `from`, on the edge at `place`.
+    pub(crate) fn window(&self, place: usize, reporter: Reporter, from: Timestamp) -> Brief {
+        let (start, length) = (narrow(from.as_secs()), self.window_secs());
+        let older = || {
+            let (_, state) = self.at(place)?;
+            Some(state.brief_by(reporter, from, from + self.limits.window))
+        };
+        self.recent.window(place, reporter, (start, length)).or_else(older).unwrap_or_default()
+    }
+
+    /// Length of the windows that are kept summed, in whole seconds, at least one.
+    pub(crate) fn window_secs(&self) -> u32 {
+        u32::try_from(self.limits.window.as_secs()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Counts one window.
@@ -147,13 +277,16 @@ impl ServiceGraph {
         let server = self.admit(&window.key.server, window.server_kind, now);
         let key = self.admit_edge(EdgeKey { client, server, protocol: window.key.protocol }, now);
         let folded = key != window.key;
+        let length = self.window_secs();
         if let Some(edge) = self.edges.get_mut(&key) {
             edge.count(window, now);
+            self.recent.count(edge.place as usize, window, length);
         }
         if window.reporter == Reporter::Server
             && let Some(node) = self.nodes.get_mut(&key.server)
         {
             node.has_sidecar = true;
+            node.count_self_time(window, length);
         }
         if folded { Observed::Folded } else { Observed::Counted }
     }
@@ -173,7 +306,20 @@ impl ServiceGraph {
         let server = self.admit(&key.server, NodeKind::Service, now);
         let key = self.admit_edge(EdgeKey { client, server, protocol: key.protocol }, now);
         let room = self.limits.breakers_per_edge;
-        self.edges.get_mut(&key).is_some_and(|edge| edge.note_breaker(breaker, room, now))
+        let Some(edge) = self.edges.get_mut(&key) else { return false };
+        let noted = edge.note_breaker(breaker, room, now);
+        let is_alarmed = edge.is_alarmed();
+        if is_alarmed != self.alarmed.contains(&key) {
+            if is_alarmed {
+                self.alarmed.insert(key.clone())
+            } else {
+                self.alarmed.remove(&key)
+            };
+        }
+        if !self.guarded.contains(&key) {
+            self.guarded.insert(key);
+        }
+        noted
     }
 
     /// Takes back an edge that only spans told of and that turned out to lead elsewhere; with it the node at its end, when nothing
@@ -182,9 +328,13 @@ impl ServiceGraph {
         if !self.edges.get(key).is_some_and(EdgeState::is_only_from_spans) {
             return false;
         }
-        self.edges.remove(key);
+        if let Some(edge) = self.edges.remove(key) {
+            self.free.push(edge.place);
+            self.places[edge.place as usize] = None;
+        }
+        self.callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
         let is_guess = self.nodes.get(&key.server).is_some_and(|node| !node.has_sidecar);
-        if is_guess && !self.edges.keys().any(|other| other.client == key.server || other.server == key.server) {
+        if is_guess && self.edges_from(&key.server).chain(self.edges_into(&key.server)).next().is_none() {
             self.nodes.remove(&key.server);
         }
         self.generation += 1;
@@ -195,16 +345,36 @@ impl ServiceGraph {
     pub fn tidy(&mut self, now: Timestamp) {
         let silent = self.limits.forget_after;
         let before = (self.nodes.len(), self.edges.len());
-        self.edges.retain(|_, edge| now.since(edge.last_seen) <= silent);
-        let edges = &self.edges;
-        self.nodes.retain(|name, node| {
-            now.since(node.last_seen) <= silent || edges.keys().any(|key| key.client == *name || key.server == *name)
+        let Self { edges, callers, guarded, alarmed, nodes, free, places, .. } = self;
+        edges.retain(|key, edge| {
+            let heard = now.since(edge.last_seen) <= silent;
+            if !heard {
+                callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
+                guarded.remove(key);
+                alarmed.remove(key);
+                free.push(edge.place);
+                places[edge.place as usize] = None;
+            }
+            heard
         });
+        guarded.retain(|key| {
+            let Some(edge) = edges.get_mut(key) else { return false };
+            edge.tidy_breakers(now);
+            if !edge.is_alarmed() {
+                alarmed.remove(key);
+            }
+            edge.breakers().next().is_some()
+        });
+        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(edges, callers, name));
         if before != (self.nodes.len(), self.edges.len()) {
             self.generation += 1;
         }
-        for edge in self.edges.values_mut() {
-            edge.thin_out(now);
+        // A share of them each second: panes are merged a little later than they might be.
+        const SHARE: u64 = 8;
+        for (number, edge) in (0..).zip(self.edges.values_mut()) {
+            if (number + now.as_secs()).is_multiple_of(SHARE) {
+                edge.thin_out(now);
+            }
         }
     }
 
@@ -239,7 +409,8 @@ impl ServiceGraph {
         if let Some(node) = self.nodes.get_mut(name) {
             node.last_seen = node.last_seen.max(now);
             // A peer that was only guessed from spans turns out to be a service once it reports itself.
-            if kind == NodeKind::Service && !matches!(node.kind, NodeKind::Gateway) {
+            // Only a gateway itself knows that it is one.
+            if kind == NodeKind::Gateway || (kind == NodeKind::Service && node.kind != NodeKind::Gateway) {
                 node.kind = kind;
             }
             return name.clone();
@@ -250,7 +421,8 @@ impl ServiceGraph {
             (ServiceName::overflow(), NodeKind::External)
         };
         if let std::collections::btree_map::Entry::Vacant(entry) = self.nodes.entry(name.clone()) {
-            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false });
+            let self_times = [(0, 0, 0); 4];
+            entry.insert(NodeState { kind, last_seen: now, has_sidecar: false, self_times });
             self.generation += 1;
         }
         name
@@ -266,10 +438,29 @@ impl ServiceGraph {
             let overflow = self.admit(&ServiceName::overflow(), NodeKind::External, now);
             EdgeKey { client: overflow.clone(), server: overflow, protocol: key.protocol }
         };
-        self.edges.entry(key.clone()).or_insert_with(|| EdgeState::new(now));
-        self.generation += 1;
+        if !self.edges.contains_key(&key) {
+            self.generation += 1;
+            let place = self.free.pop().unwrap_or(self.places.len() as u32);
+            self.places.resize_with(self.places.len().max(place as usize + 1), || None);
+            self.places[place as usize] = Some(key.clone());
+            self.recent.clear(place as usize);
+            self.callers.insert((key.server.clone(), key.client.clone(), key.protocol));
+            self.edges.insert(key.clone(), EdgeState::new((place, self.generation), now));
+        }
         key
     }
+}
+
+/// Whether an edge begins or ends at a node.
+fn is_an_end(
+    edges: &BTreeMap<EdgeKey, EdgeState>,
+    callers: &BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    name: &ServiceName,
+) -> bool {
+    let lowest = || ServiceName::new("", "");
+    let first = EdgeKey { client: name.clone(), server: lowest(), protocol: Protocol::Http };
+    edges.range(first..).next().is_some_and(|(key, _)| key.client == *name)
+        || callers.range((name.clone(), lowest(), Protocol::Http)..).next().is_some_and(|(server, ..)| server == name)
 }
 
 #[cfg(test)]

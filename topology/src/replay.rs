@@ -45,7 +45,7 @@ impl Replay {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            graph: ServiceGraph::new(Limits::default()),
+            graph: ServiceGraph::new(Limits { window: settings.window, ..Limits::default() }),
             detector: Detector::new(settings),
             breakers: BTreeMap::new(),
         }

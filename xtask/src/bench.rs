@@ -2,6 +2,11 @@
 //!
 //! Only what is listed in [`Bench`] exists; asking for another is a usage error that names these.
 
+mod collector;
+mod history;
+mod measured;
+mod requests;
+
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -18,6 +23,10 @@ pub(crate) enum Bench {
     Ui,
     /// What the sidecar costs beside Envoy and HAProxy
     Proxy,
+    /// The collector's intake beside Rotel: speed, memory, a large mesh
+    Collector,
+    /// History: bytes on disk, traces by id, slowest operations, graphs of the past
+    History,
     /// The cascade detector on simulated incidents, beside simple methods, and its speed
     Topology,
 }
@@ -28,6 +37,8 @@ pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String])
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
         Bench::Proxy => peers_bench(places, "proxy", arguments),
+        Bench::Collector => collector::bench(places, arguments),
+        Bench::History => history::history(places, arguments),
         Bench::Topology => topology(places, arguments),
     })
 }

@@ -8,6 +8,7 @@ mod apt;
 mod bench;
 mod build;
 mod command;
+mod fuzz;
 mod lint;
 mod peers;
 mod places;
@@ -58,6 +59,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fuzzes what reads strangers' bytes: the walk against prost, JSON, Zipkin, UDP, log replay
+    Fuzz {
+        /// Only targets with this in their name
+        #[arg(default_value = "")]
+        only: String,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Checks format, lints, licences and advisories
     Lint,
     /// Compiles the web UI to WebAssembly, for `tripline` to embed
@@ -86,6 +99,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build { release } => build::build(&places, build::Profile::from_flag(release)),
         Task::Test { arguments } => test::test(&places, &arguments),
         Task::Bench { which, arguments } => bench::bench(&places, which, &arguments),
+        Task::Fuzz { only, seconds, seed } => fuzz::fuzz(&places, &only, seconds, seed),
         Task::Lint => lint::lint(&places),
         Task::Ui { force } => ui::ui(&places, if force { ui::Freshness::Rebuild } else { ui::Freshness::Keep }),
     }

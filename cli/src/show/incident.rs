@@ -64,7 +64,14 @@ fn head(incident: &Incident) -> Table {
 fn write_candidate(page: &mut String, candidate: &Candidate) -> fmt::Result {
     let subject = candidate.edge.as_ref().unwrap_or(&candidate.service);
     writeln!(page, "  {:.2}  {}  ({})", candidate.score, printable(subject), printable(&candidate.kind))?;
-    candidate.evidence.iter().try_for_each(|evidence| writeln!(page, "        {}", printable(&evidence.text)))
+    candidate.evidence.iter().try_for_each(|evidence| writeln!(page, "        {}", printable(&evidence.text)))?;
+    for trace in &candidate.traces {
+        writeln!(page, "        trace {}  ({})", printable(&trace.trace_id), printable(&trace.why))?;
+    }
+    candidate.logs.iter().try_for_each(|log| {
+        let (at, severity) = (time_of_day(&log.at), printable(&log.severity));
+        writeln!(page, "        log {at}  {severity}  {}", printable(&log.body))
+    })
 }
 
 fn path(steps: &[PathStep]) -> Table {
@@ -114,6 +121,8 @@ mod tests {
         let expected = [
             "0.93  shop/payments-db  (errors)",
             "        95 % of its own requests failed",
+            "        trace 5759e988bd862e3fe1be46a994272793  (failed)",
+            "        log 09:00:20.200  ERROR  disk full",
             "        0  09:00:20.140  shop/payments  shop/payments-db  tripped  consecutive_failures",
             "  services:      shop/payments, shop/checkout, shop/web",
             "  requests:      420 of 1000 failed (42.0 %)",

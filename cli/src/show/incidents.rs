@@ -2,10 +2,31 @@
 
 use tripline_api::{Incident, IncidentList};
 
+use tripline_collector::clock::rfc3339;
+
 use super::Listed;
 use super::figures::{ago, between, count, level, phase, share};
+use crate::args::IncidentArguments;
+use crate::moment;
 use crate::table::Column::{Left, Right};
 use crate::table::{Cell, Table};
+
+/// Which incidents the collector is asked for.
+///
+/// # Errors
+/// When a time is none.
+pub(super) fn query(arguments: &IncidentArguments) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let mut query = Vec::new();
+    for (option, name, text) in [("--from", "from", &arguments.from), ("--to", "to", &arguments.to)] {
+        if let Some(text) = text {
+            query.push((name, rfc3339(moment::read(option, text)?)));
+        }
+    }
+    for (name, text) in [("level", &arguments.level), ("phase", &arguments.phase), ("service", &arguments.service)] {
+        query.extend(text.clone().map(|text| (name, text)));
+    }
+    Ok(query)
+}
 
 impl Listed for IncidentList {
     const PATH: &'static str = "incidents";

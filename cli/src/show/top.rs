@@ -22,8 +22,8 @@ pub(super) async fn run(client: &Client, arguments: &TopArguments) -> Outcome {
 }
 
 async fn screen(client: &Client) -> Shown {
-    let mut services: ServiceList = client.read("services", client.get_list("services").await?)?;
-    let edges: EdgeList = client.read("edges", client.get_list("edges").await?)?;
+    let mut services: ServiceList = client.read("services", client.get_list("services", &[]).await?)?;
+    let edges: EdgeList = client.read("edges", client.get_list("edges", &[]).await?)?;
     let incidents: IncidentList = client.get("incidents", &[]).await?;
     services
         .services

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::document::{self, Problems, Section};
 use super::{
-    Alert, Compression, Config, Durability, ExportProtocol, Limits, Listen, OtlpTarget, Overrides, Retention, Secret,
-    SelfTelemetry, Tls, Webhook, value,
+    Alert, Compression, Config, Durability, ExportProtocol, HistoryStore, Limits, Listen, OtlpTarget, Overrides,
+    Retention, Secret, SelfTelemetry, Tls, Webhook, value,
 };
 
 /// The line of each field that the file gives and that is checked again once everything is known.
@@ -30,6 +30,7 @@ pub(super) fn config(text: &str, problems: &mut Problems) -> (Config, Lines) {
     config.export = export(&mut root, problems);
     config.alert = alert(&mut root, problems);
     retention(&mut root, &mut config.retention, problems);
+    config.history_store = history_store(&mut root, problems);
     config.self_telemetry = self_telemetry(&mut root, problems);
     root.end(problems);
     (config, lines)
@@ -84,6 +85,7 @@ fn limits(root: &mut Section<'_>, limits: &mut Limits, problems: &mut Problems) 
     let mut section = root.section("limits", problems);
     section.set("grpc_request_bytes", &mut limits.grpc_request_bytes, value::size, problems);
     section.set("http_request_bytes", &mut limits.http_request_bytes, value::size, problems);
+    limits.memory_bytes = section.value("memory_bytes", value::size, problems);
     section.set("in_flight_bytes", &mut limits.in_flight_bytes, value::size, problems);
     section.set("connections", &mut limits.connections, number(1_000_000), problems);
     if let Some(streams) = section.value("streams", number(10_000), problems) {
@@ -161,12 +163,29 @@ fn url(mut section: Section<'_>, problems: &mut Problems) -> Option<value::Url> 
 
 fn retention(root: &mut Section<'_>, retention: &mut Retention, problems: &mut Problems) {
     let mut section = root.section("retention", problems);
-    section.set("spans_hours", &mut retention.spans, value::hours, problems);
+    section.set("spans_hours", &mut retention.spans, value::hours_or_none, problems);
     section.set("logs_hours", &mut retention.logs, value::hours, problems);
     section.set("edges_hours", &mut retention.edges, value::hours, problems);
+    section.set("edges_1m_hours", &mut retention.edges_1m, value::hours, problems);
+    section.set("edges_1h_hours", &mut retention.edges_1h, value::hours, problems);
     section.set("incidents_hours", &mut retention.incidents, value::hours, problems);
     section.set("disk_bytes", &mut retention.disk_bytes, value::bytes, problems);
+    retention.spans_bytes = section.value("spans_bytes", value::bytes, problems);
+    retention.logs_bytes = section.value("logs_bytes", value::bytes, problems);
+    retention.edges_bytes = section.value("edges_bytes", value::bytes, problems);
+    retention.edges_1m_bytes = section.value("edges_1m_bytes", value::bytes, problems);
+    retention.edges_1h_bytes = section.value("edges_1h_bytes", value::bytes, problems);
     section.end(problems);
+}
+
+fn history_store(root: &mut Section<'_>, problems: &mut Problems) -> Option<HistoryStore> {
+    let mut section = root.section("history", problems);
+    let place = section.value("store", value::bucket, problems);
+    let endpoint = section.value("endpoint", value::url, problems);
+    let mut cache_bytes = 10 << 30;
+    section.set("cache_bytes", &mut cache_bytes, value::bytes, problems);
+    section.end(problems);
+    place.map(|(bucket, prefix)| HistoryStore { bucket, prefix, endpoint, cache_bytes })
 }
 
 fn self_telemetry(root: &mut Section<'_>, problems: &mut Problems) -> Option<SelfTelemetry> {
@@ -275,16 +294,23 @@ mod tests {
         let page = include_str!("../../../docs/configuration.md");
         let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml")).expect("an example");
         let told = read(example).expect("valid");
-        let Config { data_dir, mut listen, durability, limits, retention, allow_unauthenticated, .. } =
+        let Config { data_dir, mut listen, durability, mut limits, retention, allow_unauthenticated, .. } =
             Config::default();
         // Left out means this port, too, if nobody has it; named, it must be had.
         listen.xray = Some(crate::receive::xray::USUAL);
+        // Left out means what the control group allows.
+        limits.memory_bytes = told.limits.memory_bytes;
         let defaults =
             Config { data_dir, listen, durability, limits, retention, allow_unauthenticated, ..told.clone() };
         assert_eq!(told, defaults);
         let no_defaults = (told.export.len(), told.alert.webhooks.len(), told.alert.alertmanagers.len());
         assert_eq!(no_defaults, (1, 1, 1));
-        assert!(told.token.is_some() && told.tls.is_some() && told.self_telemetry.is_some());
+        assert!(
+            told.limits.memory_bytes.is_some()
+                && told.token.is_some()
+                && told.tls.is_some()
+                && told.self_telemetry.is_some()
+        );
     }
 
     #[test]
@@ -308,7 +334,7 @@ mod tests {
                 "tripline.yaml:6: export.otlp[0].endpoint: missing; an address such as http://127.0.0.1:4317",
                 "tripline.yaml:6: export.otlp[0].protocol: expected one of grpc, http, found \"carrier_pigeon\"",
                 "tripline.yaml:7: colour: unknown key; known here: data_dir, listen, token, allow_unauthenticated, tls, \
-                 sync_interval, durability, limits, export, alert, retention, self_telemetry",
+                 sync_interval, durability, limits, export, alert, retention, history, self_telemetry",
             ]
         );
     }

@@ -61,6 +61,17 @@ pub(super) fn url(node: &Node) -> Result<Url, String> {
     Url::parse(&text(node).unwrap_or_default())
 }
 
+/// A bucket in an object store, and a prefix in it that may be empty.
+pub(super) fn bucket(node: &Node) -> Result<(String, String), String> {
+    let text = text(node).unwrap_or_default();
+    let place = text.strip_prefix("s3://").unwrap_or_default();
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    if bucket.is_empty() {
+        return Err("an address such as s3://bucket/prefix".to_owned());
+    }
+    Ok((bucket.to_owned(), prefix.trim_matches('/').to_owned()))
+}
+
 pub(super) fn flag(node: &Node) -> Result<bool, String> {
     match &node.data {
         YamlData::Value(Scalar::Boolean(value)) => Ok(*value),
@@ -114,6 +125,14 @@ pub(super) fn duration(node: &Node) -> Result<Duration, String> {
     let text = text(node).map_err(|_| expected())?;
     let millis = scaled(&text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]).ok_or_else(expected)?;
     if millis == 0 { Err(expected()) } else { Ok(Duration::from_millis(millis)) }
+}
+
+/// A whole number of hours, at most ten years; zero keeps nothing.
+pub(super) fn hours_or_none(node: &Node) -> Result<Duration, String> {
+    match &node.data {
+        YamlData::Value(Scalar::Integer(0)) => Ok(Duration::ZERO),
+        _ => hours(node).map_err(|expected| format!("0 for nothing, or {expected}")),
+    }
 }
 
 /// A whole number of hours, at least one and at most ten years.

@@ -39,16 +39,20 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<api::Transition>> {
     let table = Table(frame);
     let [breaker, client, server, endpoint] =
         [table.text("breaker")?, table.text("client")?, table.text("server")?, table.text("endpoint")?];
+    let (instance, route) = (table.text("client_instance")?, table.text("route")?);
     let [from, to, reason, origin] =
         [table.text("from_state")?, table.text("to_state")?, table.text("reason")?, table.text("origin")?];
     let (last_error, traces) = (table.text("last_error")?, table.text("traces")?);
     let (at, total, failed) = (table.int("time")?, table.int("window_total")?, table.int("window_failed")?);
+    let (slow, lasted, sequence) = (table.int("window_slow")?, table.int("time_in_from_ms")?, table.int("sequence")?);
     let threshold = table.float("threshold")?;
     let transition = |row| api::Transition {
         at: rfc3339(at.time(row)),
         breaker: breaker.owned(row),
         client: client.owned(row),
+        client_instance: instance.owned(row),
         server: server.owned(row),
+        route: route.owned(row),
         endpoint: endpoint.owned(row),
         from: state(&from, row),
         to: state(&to, row),
@@ -56,8 +60,11 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<api::Transition>> {
         origin: origin.owned(row),
         window_total: total.at(row),
         window_failed: failed.at(row),
+        window_slow: slow.at(row),
         threshold: threshold.at(row),
         last_error: last_error.owned(row),
+        time_in_from_ms: lasted.at(row),
+        sequence: sequence.at(row),
         traces: serde_json::from_str(traces.at(row)).unwrap_or_default(),
     };
     Ok((0..frame.height()).map(transition).collect())

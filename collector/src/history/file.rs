@@ -5,20 +5,21 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use polars::polars_utils::compression::ZstdLevel;
 use polars::prelude::*;
 use tripline_model::{Timestamp, TraceId};
+use tripline_otlp::Spans;
 
 use super::bloom::Bloom;
+use super::bucket::BucketError;
 use super::frame::Table;
 use super::kind::Kind;
 use super::manifest::{Entry, write_durably};
+use super::parquet::Workshop;
+use super::{encoding, spans_file};
 use crate::clock::rfc3339;
 
-/// Rows that polars reads at once; small enough for many queries at a time, large enough to compress.
-const ROW_GROUP: usize = 65_536;
 /// Node ids that the manifest lists for a file; a file with more is read for every service.
-const MAX_SERVICES: usize = 64;
+pub(super) const MAX_SERVICES: usize = 64;
 
 /// Why rows could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum WriteError {
     /// The disk.
     #[error("cannot write history; check that its disk is there and not full")]
     Io(#[from] io::Error),
+    /// A file that the local disk did not have.
+    #[error("cannot fetch what is to be merged")]
+    Fetch(#[from] BucketError),
     /// The encoding.
     #[error("cannot encode rows as parquet")]
     Encode(#[from] PolarsError),
@@ -48,10 +52,13 @@ pub(super) struct Place<'a> {
     pub(super) level: u8,
 }
 
-/// The partition for rows written at `at`: `spans/dt=2026-11-21/hr=09`.
+/// The partition for rows written at `at`: `spans/dt=2026-11-21/hr=09`; of windows that were added up, a day.
 pub(super) fn folder(kind: Kind, at: Timestamp) -> String {
     let text = rfc3339(at);
     let (date, rest) = text.split_once('T').unwrap_or((&text, ""));
+    if matches!(kind, Kind::EdgesMinute | Kind::EdgesHour) {
+        return format!("{}/dt={date}", kind.folder());
+    }
     format!("{}/dt={date}/hr={}", kind.folder(), rest.get(..2).unwrap_or("00"))
 }
 
@@ -59,36 +66,68 @@ pub(super) fn folder(kind: Kind, at: Timestamp) -> String {
 pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteError> {
     let Place { dir, kind, written_at, number, position, level } = place;
     // Spans that were just encoded are in their order already, and there are the most of them.
-    let mut frame = if level == 0 && kind == Kind::Spans {
-        frame.clone()
+    let sorted;
+    let frame = if level == 0 && kind == Kind::Spans {
+        frame
     } else {
-        frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?
+        sorted = frame.sort(kind.sort_columns().iter().copied(), SortMultipleOptions::default())?;
+        &sorted
     };
     let folder = folder(kind, written_at);
-    fs::create_dir_all(dir.join(&folder))?;
     let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
-    let mut bytes = 0;
-    write_durably(&dir.join(&path), |file| -> Result<(), WriteError> {
-        let compression = ParquetCompression::Zstd(compression_level(level));
-        let writer = ParquetWriter::new(&mut *file).with_compression(compression).with_row_group_size(Some(ROW_GROUP));
-        let statistics = StatisticsOptions { distinct_count: false, ..StatisticsOptions::full() };
-        writer.with_statistics(statistics).finish(&mut frame)?;
-        bytes = file.metadata()?.len();
-        Ok(())
-    })?;
-    let mut entry = describe(kind, &frame)?;
-    if kind.has_traces() {
-        let filter = filter_of(&frame)?;
-        write_durably(&dir.join(filter_path(&path)), |file| file.write_all(filter.as_bytes()))?;
-        bytes += filter.as_bytes().len() as u64;
-    }
+    let bytes = put(dir, &path, (kind, level), frame)?;
+    let mut entry = describe(kind, frame)?;
     (entry.path, entry.written_at, entry.bytes, entry.level) = (path, written_at.as_nanos(), bytes, level);
     Ok(entry)
 }
 
-/// What is flushed under load is compressed quickly; what is merged, in peace, is compressed better.
-fn compression_level(level: u8) -> Option<ZstdLevel> {
-    if level == 0 { ZstdLevel::try_new(1).ok() } else { None }
+/// Writes spans as they came, like [`write`], without going through a frame.
+pub(super) fn write_spans<'a>(
+    place: Place<'_>,
+    requests: impl Iterator<Item = &'a Spans>,
+    workshop: &mut Workshop,
+) -> Result<Entry, WriteError> {
+    let Place { dir, kind, written_at, number, position, level } = place;
+    let folder = folder(kind, written_at);
+    fs::create_dir_all(dir.join(&folder))?;
+    let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
+    let whole = dir.join(&path);
+    let beside = whole.with_extension("parquet.tmp");
+    let written = spans_file::write(&beside, requests, workshop)?;
+    fs::rename(&beside, &whole)?;
+    // The filter's folder is synced with it, and is the file's own.
+    write_durably(&dir.join(filter_path(&path)), |file| file.write_all(written.traces.as_bytes()))?;
+    Ok(Entry {
+        kind,
+        path,
+        written_at: written_at.as_nanos(),
+        from: written.from,
+        to: written.to,
+        rows: written.rows,
+        bytes: written.bytes + written.traces.as_bytes().len() as u64,
+        level,
+        services: written.services,
+    })
+}
+
+/// Writes rows that are in their order already, and beside them the filter of their trace ids; returns the bytes on disk.
+pub(super) fn put(dir: &Path, path: &str, what: (Kind, u8), frame: &DataFrame) -> Result<u64, WriteError> {
+    let whole = dir.join(path);
+    if let Some(folder) = whole.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut bytes = 0;
+    write_durably(&whole, |file| -> Result<(), WriteError> {
+        encoding::write(&mut *file, frame, what)?;
+        bytes = file.metadata()?.len();
+        Ok(())
+    })?;
+    if what.0.has_traces() {
+        let filter = filter_of(frame)?;
+        write_durably(&dir.join(filter_path(path)), |file| file.write_all(filter.as_bytes()))?;
+        bytes += filter.as_bytes().len() as u64;
+    }
+    Ok(bytes)
 }
 
 /// What the rows of a file are about; path, size, level and time of writing are left empty.
@@ -133,8 +172,8 @@ fn services_of(kind: Kind, frame: &DataFrame) -> PolarsResult<Option<BTreeSet<St
 }
 
 fn filter_of(frame: &DataFrame) -> PolarsResult<Bloom> {
-    let texts = frame.column("trace_id")?.str()?;
-    let distinct: HashSet<TraceId> = texts.iter().flatten().filter_map(|id| id.parse().ok()).collect();
+    let ids = frame.column("trace_id")?.binary()?;
+    let distinct: HashSet<TraceId> = ids.iter().flatten().filter_map(TraceId::from_slice).collect();
     let mut filter = Bloom::for_ids(distinct.len());
     distinct.into_iter().for_each(|id| filter.insert(id));
     Ok(filter)

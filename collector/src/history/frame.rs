@@ -62,6 +62,17 @@ impl Columns {
         self.push(builder.finish().into_series())
     }
 
+    /// Bytes, or null.
+    pub(super) fn bytes<B: AsRef<[u8]>>(
+        &mut self,
+        name: &'static str,
+        values: impl Iterator<Item = Option<B>>,
+    ) -> &mut Self {
+        let mut builder = BinaryChunkedBuilder::new(name.into(), self.height);
+        values.for_each(|value| builder.append_option(value.as_ref().map(AsRef::as_ref)));
+        self.push(builder.finish().into_series())
+    }
+
     /// Whole numbers; what does not fit into 63 bits becomes the largest that does.
     pub(super) fn int(&mut self, name: &'static str, values: impl Iterator<Item = u64>) -> &mut Self {
         self.push(Int64Chunked::from_iter_values(name.into(), values.map(signed)).into_series())
@@ -135,6 +146,11 @@ impl Table<'_> {
         Ok(Texts(self.0.column(name)?.str()?.clone()))
     }
 
+    /// A column of identifiers.
+    pub(super) fn ids(&self, name: &str) -> PolarsResult<Ids> {
+        Ok(Ids(self.0.column(name)?.binary()?.clone()))
+    }
+
     /// A column of whole numbers or of times in nanoseconds.
     pub(super) fn int(&self, name: &str) -> PolarsResult<Ints> {
         let physical = self.0.column(name)?.to_physical_repr();
@@ -169,6 +185,18 @@ impl Texts {
     /// The same, owned.
     pub(super) fn owned(&self, row: usize) -> String {
         self.at(row).to_owned()
+    }
+}
+
+/// A column of identifiers.
+pub(super) struct Ids(BinaryChunked);
+
+impl Ids {
+    /// The identifier in `row` as hexadecimal digits, or empty.
+    pub(super) fn hex(&self, row: usize) -> String {
+        let mut text = String::with_capacity(32);
+        write_hex(&mut text, self.0.get(row).unwrap_or_default());
+        text
     }
 }
 
@@ -212,9 +240,10 @@ impl Flags {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Bytes as hexadecimal digits.
 pub(super) fn write_hex(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.push(char::from(DIGITS[usize::from(byte >> 4)]));
         out.push(char::from(DIGITS[usize::from(byte & 15)]));

@@ -1,4 +1,6 @@
-//! The five kinds of rows that history keeps, and what the files of each have in common.
+//! The kinds of rows that history keeps, and what the files of each have in common.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,10 @@ pub enum Kind {
     Logs,
     /// Ten-second windows of edges.
     Edges,
+    /// The same windows, added up by the minute.
+    EdgesMinute,
+    /// And by the hour.
+    EdgesHour,
     /// Breaker transitions.
     BreakerEvents,
     /// Incidents, one row for each state that was seen.
@@ -20,7 +26,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Spans, Self::Logs, Self::Edges, Self::BreakerEvents, Self::Incidents];
+    pub const ALL: [Self; 7] = [
+        Self::Spans,
+        Self::Logs,
+        Self::Edges,
+        Self::EdgesMinute,
+        Self::EdgesHour,
+        Self::BreakerEvents,
+        Self::Incidents,
+    ];
 
     /// Name of its folder below the data folder.
     #[must_use]
@@ -29,6 +43,8 @@ impl Kind {
             Self::Spans => "spans",
             Self::Logs => "logs",
             Self::Edges => "edges",
+            Self::EdgesMinute => "edges_1m",
+            Self::EdgesHour => "edges_1h",
             Self::BreakerEvents => "breaker_events",
             Self::Incidents => "incidents",
         }
@@ -37,7 +53,7 @@ impl Kind {
     /// The columns that hold the earliest and the latest time a row is about.
     pub(super) const fn time_columns(self) -> (&'static str, &'static str) {
         match self {
-            Self::Spans | Self::Edges => ("start", "start"),
+            Self::Spans | Self::Edges | Self::EdgesMinute | Self::EdgesHour => ("start", "start"),
             Self::Logs | Self::BreakerEvents => ("time", "time"),
             Self::Incidents => ("started_at", "updated_at"),
         }
@@ -47,7 +63,7 @@ impl Kind {
     pub(super) const fn service_columns(self) -> &'static [&'static str] {
         match self {
             Self::Spans | Self::Logs => &["service"],
-            Self::Edges | Self::BreakerEvents => &["client", "server"],
+            Self::Edges | Self::EdgesMinute | Self::EdgesHour | Self::BreakerEvents => &["client", "server"],
             Self::Incidents => &[],
         }
     }
@@ -62,14 +78,30 @@ impl Kind {
         match self {
             Self::Spans => &["service", "name", "start"],
             Self::Logs => &["service", "time"],
-            Self::Edges => &["client", "server", "start"],
+            // Asked for by time, all edges at once.
+            Self::Edges | Self::EdgesMinute | Self::EdgesHour => &["start", "client", "server"],
             Self::BreakerEvents => &["time"],
             Self::Incidents => &["id", "updated_at"],
         }
     }
 
-    /// Small and dear: when the disk budget is short, these go last.
-    pub(super) const fn is_small(self) -> bool {
-        matches!(self, Self::BreakerEvents | Self::Incidents)
+    /// How dear it is: when the disk budget for everything is short, the least goes first, and the small and dear last.
+    pub(super) const fn rank(self) -> u8 {
+        match self {
+            Self::Spans | Self::Logs | Self::Edges => 0,
+            Self::EdgesMinute => 1,
+            Self::EdgesHour => 2,
+            Self::BreakerEvents | Self::Incidents => 3,
+        }
+    }
+
+    /// Length of its windows, when it holds windows of edges.
+    pub(super) const fn pane(self) -> Option<Duration> {
+        match self {
+            Self::Edges => Some(super::PANE),
+            Self::EdgesMinute => Some(Duration::from_secs(60)),
+            Self::EdgesHour => Some(Duration::from_secs(3_600)),
+            _ => None,
+        }
     }
 }

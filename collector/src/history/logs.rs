@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 use tripline_api as api;
+use tripline_model::{SpanId, TraceId};
 use tripline_otlp::LogRecord;
 
 use super::frame::{Columns, Table, attributes_of, json_of};
@@ -19,8 +20,8 @@ pub(super) fn encode(logs: &[&LogRecord]) -> PolarsResult<DataFrame> {
         .text("severity", each().map(|l| &l.severity))
         .text("body", each().map(|l| &l.body))
         .text("event", each().map(|l| &l.event))
-        .maybe_text("trace_id", each().map(|l| l.trace_id.map(|id| id.to_string())))
-        .maybe_text("span_id", each().map(|l| l.span_id.map(|id| id.to_string())))
+        .bytes("trace_id", each().map(|l| l.trace_id.as_ref().map(TraceId::as_bytes)))
+        .bytes("span_id", each().map(|l| l.span_id.as_ref().map(SpanId::as_bytes)))
         .text("attributes", each().map(|l| json_of(&l.attributes)));
     columns.finish()
 }
@@ -30,7 +31,7 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<(u64, api::Log)>> {
     let table = Table(frame);
     let [service, severity, body, event] =
         [table.text("service")?, table.text("severity")?, table.text("body")?, table.text("event")?];
-    let [trace_id, span_id, attributes] = [table.text("trace_id")?, table.text("span_id")?, table.text("attributes")?];
+    let (trace_id, span_id, attributes) = (table.ids("trace_id")?, table.ids("span_id")?, table.text("attributes")?);
     let at = table.int("time")?;
     let log = |row| api::Log {
         at: rfc3339(at.time(row)),
@@ -38,8 +39,8 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<(u64, api::Log)>> {
         severity: severity.owned(row),
         body: body.owned(row),
         event: event.owned(row),
-        trace_id: trace_id.owned(row),
-        span_id: span_id.owned(row),
+        trace_id: trace_id.hex(row),
+        span_id: span_id.hex(row),
         attributes: attributes_of(attributes.at(row)),
     };
     Ok((0..frame.height()).map(|row| (at.at(row), log(row))).collect())

@@ -15,18 +15,26 @@ use tripline_model::Timestamp;
 
 use super::kind::Kind;
 use super::positions::Positions;
+use super::rollup::Rolled;
 
 /// Name of the manifest in the data folder.
 pub(super) const FILE: &str = "manifest.json";
-/// 2: columns `time`, `from_state`, `to_state` where 1 had words that SQL reserves.
-const VERSION: u32 = 2;
+/// 2: columns `time`, `from_state`, `to_state` where 1 had words that SQL reserves. 3: identifiers as bytes where 2 had text, and
+/// filters in blocks.
+const VERSION: u32 = 3;
 
 /// What history consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    version: u32,
+    pub(super) version: u32,
+    /// Tells folders that share an object store by mistake apart; 0 where there is none.
+    #[serde(default)]
+    pub(super) id: u64,
     /// What of the journal is in the files.
     pub(super) positions: Positions,
+    /// Up to when windows of edges were added up.
+    #[serde(default)]
+    pub(super) rolled: Rolled,
     /// Number of the next file.
     pub(super) next_number: u64,
     /// Oldest first.
@@ -75,7 +83,14 @@ impl Entry {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { version: VERSION, positions: Positions::default(), next_number: 1, files: Vec::new() }
+        Self {
+            version: VERSION,
+            id: 0,
+            positions: Positions::default(),
+            rolled: Rolled::default(),
+            next_number: 1,
+            files: Vec::new(),
+        }
     }
 }
 

@@ -5,31 +5,31 @@
 //! `rows` is full meanwhile, nothing more is taken: the channel fills and the receivers refuse, which senders repeat.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tripline_otlp::Spans;
 
 use super::file::WriteError;
 use super::job::{self, Done, Ground};
 use super::manifest::Manifest;
+use super::mirror::Mirror;
+use super::parquet::Workshop;
+use super::rollup;
 use super::rows::Rows;
 use super::scan::{Contents, Reader};
 use super::tally::Tally;
 use super::upkeep::merge_due;
 use super::{Input, Settings};
 use crate::batch::Batch;
-use crate::clock;
 
 /// A query may read a file for this long after the manifest has dropped it.
 const GRACE: Duration = Duration::from_secs(30);
-/// Bytes of spans in memory at which they are written at once, and at which no more are taken.
-const FLUSH_BYTES: usize = 48 << 20;
-const MAX_BYTES: usize = 128 << 20;
 /// Batches in memory at most, whatever is in them.
 const MAX_BATCHES: usize = 100_000;
 
@@ -44,6 +44,9 @@ pub struct Owner {
     pub(super) reader: Arc<Reader>,
     pub(super) tally: Arc<Tally>,
     pub(super) manifest: Arc<Manifest>,
+    pub(super) workshop: Arc<Mutex<Workshop>>,
+    /// Tells the mirror of each manifest.
+    pub(super) manifests: Option<watch::Sender<Arc<Manifest>>>,
     pub(super) rows: Rows,
     pub(super) writing: Option<Arc<Rows>>,
     pub(super) retired: VecDeque<(Instant, BTreeSet<String>)>,
@@ -57,6 +60,25 @@ type Job = JoinHandle<Result<Done, WriteError>>;
 impl Owner {
     /// Runs until `shutdown`, then writes what was taken and ends.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let (manifests, told) = watch::channel(Arc::clone(&self.manifest));
+        self.manifests = Some(manifests);
+        let (stop_mirror, mirror) = (CancellationToken::new(), self.mirror());
+        let mirror = mirror.map(|mirror| tokio::spawn(mirror.run(told, stop_mirror.clone())));
+        self.work(shutdown).await;
+        stop_mirror.cancel();
+        if let Some(mirror) = mirror {
+            // It says itself what it could not put.
+            let _ended = mirror.await;
+        }
+    }
+
+    /// What keeps the object store equal, where there is one.
+    fn mirror(&self) -> Option<Mirror> {
+        let remote = self.settings.remote.clone()?;
+        Some(Mirror { remote, dir: self.settings.dir.clone() })
+    }
+
+    async fn work(mut self, shutdown: CancellationToken) {
         let mut tick = interval(self.settings.flush_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.reset();
@@ -67,7 +89,7 @@ impl Owner {
                 job = self.next_job(is_due);
                 is_due = false;
             }
-            let is_full = self.holds(self.settings.buffer_rows, MAX_BYTES);
+            let is_full = self.holds(self.settings.buffer_rows, self.settings.buffer_bytes);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -88,7 +110,8 @@ impl Owner {
         if self.manifest.positions.holds(batch.position) {
             self.tally.batches_repeated.fetch_add(1, Relaxed);
         } else {
-            self.rows.add_batch(batch);
+            let keeps_spans = !self.settings.retention.spans.is_zero();
+            self.rows.add_batch(if keeps_spans { batch } else { without_spans(batch) });
             self.tally.rows_waiting.store(self.rows.len() as u64, Relaxed);
         }
     }
@@ -111,30 +134,45 @@ impl Owner {
         Contents { manifest: Arc::clone(&self.manifest), waiting }
     }
 
-    /// Starts what is to be done next: a flush that failed before, a flush that is due, or a merge.
+    /// Starts what is to be done next: a flush that failed before, a flush that is due, windows to add up, or a merge.
     fn next_job(&mut self, is_due: bool) -> Option<Job> {
-        let now = clock::now();
+        let now = (self.settings.now)();
         if is_due {
             self.delete_retired();
         }
-        let is_full = self.holds(self.settings.flush_rows, FLUSH_BYTES);
+        let is_full = self.holds(self.settings.flush_rows, self.settings.flush_bytes);
         if is_due || (is_full && self.writing.is_none()) {
             let rows = self.writing.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.rows)));
             let (rows, ground) = (Arc::clone(rows), self.ground());
             let retention = self.settings.retention;
             return Some(tokio::task::spawn_blocking(move || {
-                job::flush(&ground.dir, &ground.manifest, &rows, (&retention, now))
+                let mut workshop = ground.workshop.lock().unwrap_or_else(PoisonError::into_inner);
+                job::flush(&ground.dir, &ground.manifest, &rows, (&retention, now), &mut workshop)
             }));
         }
         if self.writing.is_some() || !self.may_merge {
             return None;
         }
+        if let Some(due) = rollup::due(&self.manifest, now) {
+            let (ground, reader) = (self.ground(), Arc::clone(&self.reader));
+            return Some(tokio::task::spawn_blocking(move || {
+                let sources = rollup::sources(&ground.manifest, due.of, (due.from, due.to));
+                reader.fetch(sources.map(|entry| entry.path.as_str()))?;
+                let done = job::roll_up(&ground.dir, &ground.manifest, &due, &reader.bad());
+                if done.is_err() {
+                    let sources = rollup::sources(&ground.manifest, due.of, (due.from, due.to));
+                    reader.probe(sources.map(|entry| entry.path.as_str()));
+                }
+                done
+            }));
+        }
         let (merge, ground) = (merge_due(&self.manifest.files, &self.reader.bad(), now)?, self.ground());
         let reader = Arc::clone(&self.reader);
         Some(tokio::task::spawn_blocking(move || {
+            reader.fetch(merge.paths.iter().map(String::as_str))?;
             let done = job::merge(&ground.dir, &ground.manifest, &merge);
             if done.is_err() {
-                reader.probe(merge.paths.iter());
+                reader.probe(merge.paths.iter().map(String::as_str));
             }
             done
         }))
@@ -157,7 +195,7 @@ impl Owner {
                 self.may_merge = true;
                 self.tally.flushes.fetch_add(1, Relaxed)
             }
-            None => self.tally.merges.fetch_add(1, Relaxed),
+            None => self.tally.merges.fetch_add(u64::from(done.has_merged), Relaxed),
         };
         if done.skipped > 0 {
             tracing::warn!(
@@ -169,6 +207,9 @@ impl Owner {
         self.tally.files_expired.fetch_add(done.expired, Relaxed);
         self.tally.positions_skipped.fetch_add(done.skipped, Relaxed);
         self.manifest = Arc::new(done.manifest);
+        if let Some(manifests) = &self.manifests {
+            manifests.send_replace(Arc::clone(&self.manifest));
+        }
         self.tally.files.store(self.manifest.files.len() as u64, Relaxed);
         self.tally.bytes.store(self.manifest.files.iter().map(|e| e.bytes).sum(), Relaxed);
         self.tally.rows_waiting.store(self.rows.len() as u64, Relaxed);
@@ -218,8 +259,14 @@ impl Owner {
     }
 
     fn ground(&self) -> Ground {
-        Ground { dir: self.settings.dir.clone(), manifest: Arc::clone(&self.manifest) }
+        let workshop = Arc::clone(&self.workshop);
+        Ground { dir: self.settings.dir.clone(), manifest: Arc::clone(&self.manifest), workshop }
     }
+}
+
+/// Its position is still to be noted, or the journal would keep it.
+fn without_spans(batch: Arc<Batch>) -> Arc<Batch> {
+    Arc::new(Batch { spans: Spans::default(), ..Arc::unwrap_or_clone(batch) })
 }
 
 /// Waits for the job, for ever when there is none; a job that panicked has failed.

@@ -3,18 +3,23 @@
 //! A rebuilt manifest names every readable Parquet file. The journal position is read from the file names, which carry
 //! it. If the manifest broke within the half minute in which merged files wait to be deleted, the rows of those files
 //! appear twice; losing rows would be worse.
+//!
+//! A manifest of version 2 is of no use either: its spans and logs have identifiers as text. Their files are written anew, once, some
+//! seconds for each million rows.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use polars::prelude::*;
 use tripline_model::Timestamp;
 
 use super::file::{self, filter_path};
 use super::kind::Kind;
 use super::manifest::{self, Entry, Found, Manifest};
 use super::positions::Positions;
+use super::rollup::Rolled;
 
 /// The manifest of `dir`, which is made when it is not there; left-overs of a crash are deleted.
 pub(super) fn open(dir: &Path) -> io::Result<Manifest> {
@@ -50,6 +55,7 @@ fn rebuild(dir: &Path) -> io::Result<Manifest> {
         }
     }
     manifest.positions = Positions::up_to(position);
+    manifest.rolled = Rolled::of_files(&manifest.files);
     manifest.files.sort_by_key(|entry| entry.written_at);
     if !manifest.files.is_empty() {
         manifest::store(dir, &manifest)?;
@@ -61,13 +67,41 @@ fn entry_of(dir: &Path, kind: Kind, path: &str) -> Result<Entry, file::WriteErro
     let on_disk = fs::metadata(dir.join(path))?;
     let filter = fs::metadata(dir.join(filter_path(path))).map_or(0, |m| m.len());
     let age = on_disk.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let mut entry = file::describe(kind, &file::read(&dir.join(path))?)?;
     let [level, ..] = name_of(path);
+    let level = u8::try_from(level).unwrap_or(u8::MAX);
+    let frame = file::read(&dir.join(path))?;
+    let (frame, bytes) = match text_ids_as_bytes(kind, &frame)? {
+        None => (frame, on_disk.len() + filter),
+        Some(renewed) => {
+            let bytes = file::put(dir, path, (kind, level), &renewed)?;
+            (renewed, bytes)
+        }
+    };
+    let mut entry = file::describe(kind, &frame)?;
     entry.path = path.to_owned();
-    entry.bytes = on_disk.len() + filter;
+    entry.bytes = bytes;
     entry.written_at = (Timestamp::default() + age).as_nanos();
-    entry.level = u8::try_from(level).unwrap_or(u8::MAX);
+    entry.level = level;
     Ok(entry)
+}
+
+/// Rows of version 2, which had identifiers as text, with identifiers as bytes; none when they are so already.
+fn text_ids_as_bytes(kind: Kind, frame: &DataFrame) -> PolarsResult<Option<DataFrame>> {
+    if !kind.has_traces() || frame.column("trace_id")?.dtype() != &DataType::String {
+        return Ok(None);
+    }
+    let mut renewed = frame.clone();
+    for name in ["trace_id", "span_id", "parent_span_id"] {
+        let Ok(column) = frame.column(name) else { continue };
+        let bytes: BinaryChunked = column.str()?.iter().map(|text| text.and_then(unhex)).collect();
+        renewed.with_column(bytes.with_name(name.into()).into_column())?;
+    }
+    Ok(Some(renewed))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// Level, number and journal position in a name like `L0-0000000012-345.parquet`; 0 for what is not there.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 use tripline_api as api;
-use tripline_model::EdgeWindow;
+use tripline_model::{EdgeWindow, TraceId};
+use tripline_otlp::Spans;
 
 use super::kind::Kind;
 use super::{edges, events, incidents, logs, spans};
@@ -26,6 +27,9 @@ impl Rows {
     /// Adds a batch; reports in it are not kept, their windows come from the live graph.
     pub(super) fn add_batch(&mut self, batch: Arc<Batch>) {
         let rows = batch.spans.len() + batch.logs.len() + batch.transitions.len();
+        if rows == 0 && batch.position == 0 {
+            return;
+        }
         self.count += rows;
         self.bytes += batch.spans.bytes();
         self.batches.push(batch);
@@ -68,14 +72,26 @@ impl Rows {
         self.batches.iter().map(|batch| batch.position)
     }
 
+    /// The spans, by request.
+    pub(super) fn spans(&self) -> impl Iterator<Item = &Spans> {
+        self.batches.iter().map(|batch| &batch.spans).filter(|spans| !spans.is_empty())
+    }
+
+    /// The spans of one trace as a frame; spares encoding all others.
+    pub(super) fn trace(&self, id: TraceId) -> PolarsResult<DataFrame> {
+        spans::encode(self.batches.iter().map(|b| &b.spans), |span| span.trace_id == id)
+    }
+
     /// The rows of one kind as a frame, unsorted and perhaps empty.
     pub(super) fn frame(&self, kind: Kind) -> PolarsResult<DataFrame> {
         match kind {
-            Kind::Spans => spans::encode(self.batches.iter().map(|b| &b.spans)),
+            Kind::Spans => spans::encode(self.batches.iter().map(|b| &b.spans), |_| true),
             Kind::Logs => logs::encode(&self.batches.iter().flat_map(|b| &b.logs).collect::<Vec<_>>()),
             Kind::BreakerEvents => {
                 events::encode(&self.batches.iter().flat_map(|b| &b.transitions).collect::<Vec<_>>())
             }
+            // Added up from files only.
+            Kind::EdgesMinute | Kind::EdgesHour => edges::encode(&[]),
             Kind::Edges => edges::encode(&self.windows.iter().flat_map(|w| w.iter()).collect::<Vec<_>>()),
             Kind::Incidents => incidents::encode(&self.incidents.values().map(AsRef::as_ref).collect::<Vec<_>>()),
         }

@@ -9,25 +9,28 @@ use tripline_model::{SpanId, Timestamp, TraceId};
 use tripline_otlp::traces::RawSpan;
 use tripline_otlp::{Identity, SpanKind, SpanStatus, Spans};
 
-use super::frame::{Columns, Table, attributes_of, millis, write_hex};
+use super::frame::{Columns, Table, attributes_of, millis};
 use crate::clock::rfc3339;
 
 /// Encodes the spans of some requests, sorted by service, name and start; columns as `docs/history.md` lists them.
 ///
 /// One walk finds out the order, a second writes the columns in it, straight from the bytes: sorting numbers here costs
 /// a tenth of what sorting a frame by texts does.
-pub(super) fn encode<'a>(requests: impl Iterator<Item = &'a Spans>) -> PolarsResult<DataFrame> {
+///
+/// Spans that are not `wanted` are left out.
+pub(super) fn encode<'a>(
+    requests: impl Iterator<Item = &'a Spans>,
+    wanted: impl Fn(&RawSpan<'a>) -> bool,
+) -> PolarsResult<DataFrame> {
     let mut order = Order::default();
-    requests.for_each(|request| order.add(request));
+    requests.for_each(|request| order.add(request, &wanted));
     let rows = order.sorted();
     let each = || rows.iter();
     let mut columns = Columns::of_height(rows.len());
     columns
-        .written("trace_id", each(), |row, out| write_hex(out, row.span.trace_id.as_bytes()))
-        .written("span_id", each(), |row, out| write_hex(out, row.span.span_id.as_bytes()))
-        .maybe_written("parent_span_id", each(), |row, out| {
-            row.span.parent.map(|parent| write_hex(out, parent.as_bytes())).is_some()
-        })
+        .bytes("trace_id", each().map(|row| Some(row.span.trace_id.as_bytes())))
+        .bytes("span_id", each().map(|row| Some(row.span.span_id.as_bytes())))
+        .bytes("parent_span_id", each().map(|row| row.span.parent.as_ref().map(SpanId::as_bytes)))
         .text("service", each().map(|row| row.source.service.as_str()))
         .text("instance", each().map(|row| &row.source.identity.instance))
         .text("environment", each().map(|row| &row.source.identity.environment))
@@ -39,7 +42,11 @@ pub(super) fn encode<'a>(requests: impl Iterator<Item = &'a Spans>) -> PolarsRes
         .text("status", each().map(|row| status(row.span.status)))
         .text("status_message", each().map(|row| row.span.status_message()))
         .float("weight", each().map(|row| row.span.weight()))
-        .written("attributes", each(), |row, out| row.span.write_attributes(out))
+        .written("attributes", each(), |row, out| {
+            let mut text = Vec::new();
+            row.span.write_attributes(&mut text);
+            out.push_str(&String::from_utf8_lossy(&text));
+        })
         .text("events", each().map(|row| events_json(&row.span)))
         .text("links", each().map(|row| links_json(&row.span)));
     columns.finish()
@@ -73,11 +80,14 @@ struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    fn add(&mut self, request: &'a Spans) {
+    fn add(&mut self, request: &'a Spans, wanted: &impl Fn(&RawSpan<'a>) -> bool) {
         let first = self.sources.len() as u32;
         let source = |identity: &'a Identity| Source { identity, service: identity.service.to_string() };
         self.sources.extend(request.identities.iter().map(source));
         request.each(|span, source| {
+            if !wanted(&span) {
+                return;
+            }
             let next = self.names.len() as u32;
             let name = *self.names.entry(span.name()).or_insert(next);
             self.spans.push((span, first + source, name));
@@ -119,17 +129,16 @@ fn ranks<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<u32> {
 /// Decodes spans in the order of `frame`.
 pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<api::Span>> {
     let table = Table(frame);
-    let [trace_id, span_id, parent, service] =
-        [table.text("trace_id")?, table.text("span_id")?, table.text("parent_span_id")?, table.text("service")?];
-    let [instance, name, kind, status] =
-        [table.text("instance")?, table.text("name")?, table.text("kind")?, table.text("status")?];
+    let [trace_id, span_id, parent] = [table.ids("trace_id")?, table.ids("span_id")?, table.ids("parent_span_id")?];
+    let [service, instance, name] = [table.text("service")?, table.text("instance")?, table.text("name")?];
+    let (kind, status) = (table.text("kind")?, table.text("status")?);
     let [message, attributes, events] =
         [table.text("status_message")?, table.text("attributes")?, table.text("events")?];
     let (start, duration) = (table.int("start")?, table.int("duration_ns")?);
     let span = |row| api::Span {
-        trace_id: trace_id.owned(row),
-        span_id: span_id.owned(row),
-        parent_span_id: parent.owned(row),
+        trace_id: trace_id.hex(row),
+        span_id: span_id.hex(row),
+        parent_span_id: parent.hex(row),
         service: service.owned(row),
         instance: instance.owned(row),
         name: name.owned(row),
@@ -147,8 +156,8 @@ pub(super) fn decode(frame: &DataFrame) -> PolarsResult<Vec<api::Span>> {
 /// Decodes what [`super::query`] aggregated for each trace.
 pub(super) fn decode_summaries(frame: &DataFrame) -> PolarsResult<Vec<api::TraceSummary>> {
     let table = Table(frame);
-    let [trace_id, root_service, root_name] =
-        [table.text("trace_id")?, table.text("root_service")?, table.text("root_name")?];
+    let (trace_id, root_service, root_name) =
+        (table.ids("trace_id")?, table.text("root_service")?, table.text("root_name")?);
     let [first, last, spans, errors] =
         [table.int("first")?, table.int("last")?, table.int("spans")?, table.int("errors")?];
     let services = table.list("services")?;
@@ -160,7 +169,7 @@ pub(super) fn decode_summaries(frame: &DataFrame) -> PolarsResult<Vec<api::Trace
         names
     };
     let summary = |row| api::TraceSummary {
-        trace_id: trace_id.owned(row),
+        trace_id: trace_id.hex(row),
         started_at: rfc3339(first.time(row)),
         duration_ms: millis(last.at(row).saturating_sub(first.at(row))),
         root_service: root_service.owned(row),
@@ -172,7 +181,7 @@ pub(super) fn decode_summaries(frame: &DataFrame) -> PolarsResult<Vec<api::Trace
     Ok((0..frame.height()).map(summary).collect())
 }
 
-fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+pub(super) fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
     if !span.has_events() {
         return "[]".into();
     }
@@ -181,13 +190,16 @@ fn events_json(span: &RawSpan<'_>) -> Cow<'static, str> {
     serde_json::to_string(&events).unwrap_or_default().into()
 }
 
-fn links_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+pub(super) fn links_json(span: &RawSpan<'_>) -> Cow<'static, str> {
+    if !span.has_links() {
+        return "[]".into();
+    }
     let link = |(trace, span): (TraceId, SpanId)| serde_json::json!({"trace_id": trace.to_string(), "span_id": span.to_string()});
     let links: Vec<_> = span.links().map(link).collect();
     if links.is_empty() { "[]".into() } else { serde_json::Value::from(links).to_string().into() }
 }
 
-const fn kind(kind: SpanKind) -> &'static str {
+pub(super) const fn kind(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Unspecified => "unspecified",
         SpanKind::Internal => "internal",
@@ -198,7 +210,7 @@ const fn kind(kind: SpanKind) -> &'static str {
     }
 }
 
-const fn status(status: SpanStatus) -> &'static str {
+pub(super) const fn status(status: SpanStatus) -> &'static str {
     match status {
         SpanStatus::Unset => "unset",
         SpanStatus::Ok => "ok",

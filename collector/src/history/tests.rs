@@ -1,7 +1,9 @@
 //! History as a whole: a real folder, the real owner task.
 
 mod durability;
+mod lookback;
 mod questions;
+mod remote;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -150,7 +152,7 @@ fn transition(seconds: u64) -> BreakerTransition {
     }
 }
 
-fn window(seconds: u64, requests: u64) -> EdgeWindow {
+pub(in crate::history) fn window(seconds: u64, requests: u64) -> EdgeWindow {
     let mut latency = Histogram::default();
     (0..requests).for_each(|n| latency.record(Duration::from_micros(900 + n * 77)));
     EdgeWindow {

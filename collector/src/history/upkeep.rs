@@ -1,10 +1,14 @@
 //! Which files to merge and which to let go: decisions only, the work is in [`super::job`].
 //!
 //! A flush every ten seconds makes 360 files an hour of each kind. [`MERGE_AT`] of them become one while the hour lasts, and
-//! when it is over the whole hour becomes one file of at most [`MAX_MERGED_ROWS`] rows: a week of a kind is then some 200
-//! files, and each row was written three times. Files go when all their rows are older than the retention, and the
-//! oldest go first when the disk budget is exceeded: spans, logs and edges before breaker events and incidents, which
-//! are small and which one wants to look back at longest.
+//! when it is over the whole hour becomes one file, or several of at most [`MAX_MERGED_ROWS`] rows: a quiet week of a kind is then
+//! some 200 files, and each row was written three times. Neighbours in time are merged with each other, so that a question
+//! about a short time opens few files.
+//!
+//! Files go when all their rows are older than the retention. Those of a kind go, the oldest first, when they exceed a disk budget of
+//! their own, and the oldest of all when everything exceeds the whole budget: spans, logs and ten-second windows before
+//! windows of minutes, those before windows of hours, and breaker events and incidents last: they are small, and one wants to
+//! look back at them longest. Windows that were not added up yet do not go by age.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,12 +18,13 @@ use tripline_model::Timestamp;
 use super::file::folder;
 use super::kind::Kind;
 use super::manifest::Entry;
+use super::rollup::Rolled;
 use crate::config::Retention;
 
 /// Flushed files that become one while their hour lasts.
 const MERGE_AT: usize = 16;
-/// Rows of a merged file; what has to fit into memory to merge.
-const MAX_MERGED_ROWS: u64 = 1_000_000;
+/// Rows of a merged file; what has to fit into memory to merge: some 250 MB of spans.
+pub(super) const MAX_MERGED_ROWS: u64 = 524_288;
 
 /// Files of one partition that become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,32 +45,61 @@ pub(super) fn merge_due(files: &[Entry], bad: &BTreeSet<String>, now: Timestamp)
         let is_current = entries.first().is_some_and(|e| folder(e.kind, now) == partition);
         let (below, least, level) = if is_current { (1, MERGE_AT, 1) } else { (2, 2, 2) };
         let mut candidates: Vec<_> = entries.into_iter().filter(|e| e.level < below).collect();
-        candidates.sort_by_key(|e| e.rows);
+        candidates.sort_by_key(|e| (e.from, e.written_at));
+        let paths = neighbours(&candidates, least)?;
+        Some(Merge { paths, level })
+    })
+}
+
+/// The first neighbours, at least so many, that fit into one file. A file that fits with neither neighbour stays as it is.
+fn neighbours(candidates: &[&Entry], least: usize) -> Option<BTreeSet<String>> {
+    (0..candidates.len()).find_map(|first| {
         let mut rows = 0;
         let fits = |entry: &&&Entry| {
             rows += entry.rows;
             rows <= MAX_MERGED_ROWS
         };
-        let paths: BTreeSet<String> = candidates.iter().take_while(fits).map(|e| e.path.clone()).collect();
-        (paths.len() >= least).then_some(Merge { paths, level })
+        let paths: BTreeSet<String> =
+            candidates.iter().skip(first).take_while(fits).map(|entry| entry.path.clone()).collect();
+        (paths.len() >= least).then_some(paths)
     })
 }
 
-/// Paths of the files to let go now.
-pub(super) fn expired(files: &[Entry], retention: &Retention, now: Timestamp) -> BTreeSet<String> {
-    let is_too_old = |e: &&Entry| e.written_at < (now - max_age(e.kind, retention)).as_nanos();
-    let (gone, mut kept): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(is_too_old);
+/// Paths of the files to let go now; `rolled` says which windows were added up.
+pub(super) fn expired(files: &[Entry], rolled: Rolled, retention: &Retention, now: Timestamp) -> BTreeSet<String> {
+    let is_too_old = |e: &&Entry| {
+        e.written_at < (now - max_age(e.kind, retention)).as_nanos()
+            && rolled.holds(e.kind, Timestamp::from_nanos(e.to))
+    };
+    let (gone, kept): (Vec<&Entry>, Vec<&Entry>) = files.iter().partition(is_too_old);
     let mut gone: BTreeSet<String> = gone.into_iter().map(|e| e.path.clone()).collect();
-    kept.sort_by_key(|e| (e.kind.is_small(), e.written_at));
-    let mut bytes: u64 = kept.iter().map(|e| e.bytes).sum();
-    for entry in kept {
-        if bytes <= retention.disk_bytes {
-            break;
+    for (kinds, budget) in budgets(retention) {
+        let mut own: Vec<&Entry> =
+            kept.iter().copied().filter(|e| kinds.contains(&e.kind) && !gone.contains(&e.path)).collect();
+        own.sort_by_key(|e| (e.kind.rank(), e.written_at));
+        let mut bytes: u64 = own.iter().map(|e| e.bytes).sum();
+        for entry in own {
+            if bytes <= budget {
+                break;
+            }
+            bytes -= entry.bytes;
+            gone.insert(entry.path.clone());
         }
-        bytes -= entry.bytes;
-        gone.insert(entry.path.clone());
     }
     gone
+}
+
+/// The disk budgets, and the kinds that share each.
+fn budgets(retention: &Retention) -> [(&'static [Kind], u64); 6] {
+    let own = |budget: Option<u64>| budget.unwrap_or(u64::MAX);
+    [
+        (&[Kind::Spans], own(retention.spans_bytes)),
+        (&[Kind::Logs], own(retention.logs_bytes)),
+        (&[Kind::Edges], own(retention.edges_bytes)),
+        (&[Kind::EdgesMinute], own(retention.edges_1m_bytes)),
+        (&[Kind::EdgesHour], own(retention.edges_1h_bytes)),
+        (&Kind::ALL, retention.disk_bytes),
+    ]
 }
 
 const fn max_age(kind: Kind, retention: &Retention) -> Duration {
@@ -73,6 +107,8 @@ const fn max_age(kind: Kind, retention: &Retention) -> Duration {
         Kind::Spans => retention.spans,
         Kind::Logs => retention.logs,
         Kind::Edges => retention.edges,
+        Kind::EdgesMinute => retention.edges_1m,
+        Kind::EdgesHour => retention.edges_1h,
         Kind::BreakerEvents | Kind::Incidents => retention.incidents,
     }
 }
@@ -123,7 +159,7 @@ mod tests {
             rounds += 1;
             assert!(rounds < 100);
         }
-        assert!(files.len() <= 14, "{} files", files.len());
+        assert!(files.len() <= 28, "{} files", files.len());
         assert_eq!(files.iter().map(|e| e.rows).sum::<u64>(), 12_000_000);
     }
 
@@ -144,16 +180,50 @@ mod tests {
         ];
         let gone = |incident_hours, disk_bytes| {
             let incidents = Duration::from_secs(incident_hours * HOUR);
-            let paths = expired(
-                &files,
-                &Retention { incidents, disk_bytes, ..Retention::default() },
-                Timestamp::from_secs(4 * HOUR),
-            );
+            let retention = Retention { incidents, disk_bytes, ..Retention::default() };
+            let paths = expired(&files, Rolled::default(), &retention, Timestamp::from_secs(4 * HOUR));
             files.iter().map(|e| paths.contains(&e.path)).collect::<Vec<_>>()
         };
         assert_eq!(gone(24, 1_000), [false, false, false, false]);
         assert_eq!(gone(2, 1_000), [true, false, false, false]);
         assert_eq!(gone(24, 300), [false, true, false, false]);
         assert_eq!(gone(24, 100), [true, true, true, false]);
+    }
+
+    #[test]
+    fn each_kind_has_a_budget_of_its_own() {
+        let files = [entry(Kind::Spans, 1, 1, 1), entry(Kind::Edges, 2, 2, 1), entry(Kind::Edges, 3, 3, 1)];
+        let retention = Retention { edges_bytes: Some(150), ..Retention::default() };
+        let paths = expired(&files, Rolled::default(), &retention, Timestamp::from_secs(4 * HOUR));
+        assert_eq!(paths, BTreeSet::from([files[1].path.clone()]));
+    }
+
+    #[test]
+    fn the_dear_outlive_the_budget_for_all() {
+        let kinds = [Kind::EdgesHour, Kind::EdgesMinute, Kind::Edges, Kind::Spans];
+        let files: Vec<_> = kinds.iter().zip(1..).map(|(kind, hour)| entry(*kind, hour, hour, 1)).collect();
+        let left = |disk_bytes| {
+            let retention = Retention { disk_bytes, ..Retention::default() };
+            let gone = expired(&files, Rolled::default(), &retention, Timestamp::from_secs(5 * HOUR));
+            files.iter().filter(|e| !gone.contains(&e.path)).map(|e| e.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(left(200), [Kind::EdgesHour, Kind::EdgesMinute]);
+        assert_eq!(left(100), [Kind::EdgesHour]);
+    }
+
+    #[test]
+    fn windows_go_by_age_only_once_they_were_added_up() {
+        let old = [Entry { to: 50 * HOUR * 1_000_000_000, ..entry(Kind::Edges, 50, 1, 1) }];
+        let gone = |rolled| expired(&old, rolled, &Retention::default(), Timestamp::from_secs(200 * HOUR)).len();
+        assert_eq!(gone(Rolled::default()), 0);
+        assert_eq!(gone(Rolled::up_to(Timestamp::from_secs(51 * HOUR))), 1);
+    }
+
+    #[test]
+    fn neighbours_in_time_are_merged() {
+        let at = |hour_part: u64, rows| Entry { from: hour_part, ..entry(Kind::Spans, 5, 10 - hour_part, rows) };
+        let files = [at(3, 300_000), at(1, 500_000), at(2, 100_000)];
+        let merge = due(&files, 7).unwrap();
+        assert_eq!(merge.paths, BTreeSet::from([files[0].path.clone(), files[2].path.clone()]));
     }
 }

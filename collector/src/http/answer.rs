@@ -88,7 +88,12 @@ impl From<QueryError> for Refusal {
         match error {
             QueryError::Timeout(_) => Self::timeout(message),
             QueryError::Cursor => Self::bad_request(message),
-            QueryError::Closed => Self::unavailable(message),
+            QueryError::Memory(_) => Self::too_large(StatusCode::UNPROCESSABLE_ENTITY, message),
+            QueryError::Fetch(cause) => {
+                tracing::error!(cause = crate::history::chain(&cause), "history's object store did not answer");
+                Self::unavailable(message)
+            }
+            QueryError::Closed | QueryError::GivenUp => Self::unavailable(message),
             QueryError::Read(cause) => {
                 tracing::error!(%cause, "a query of history failed");
                 Self::internal("reading history failed; the collector's log says why")

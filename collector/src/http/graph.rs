@@ -8,33 +8,50 @@ use axum::extract::State;
 use tripline_api as api;
 
 use super::answer::{Answer, Params, Refusal};
-use super::params::{GraphParams, VIEW_WINDOW, time, window};
-use super::{App, past};
+use super::params::{DifferenceParams, GraphParams, VIEW_WINDOW, past_window, time, window};
+use super::{App, difference, past};
 use crate::clock;
 
 /// The graph over a window of time.
 #[utoipa::path(get, path = "/api/v1/graph", params(GraphParams), responses(
     (status = 200, body = api::Graph), (status = 400, body = api::ApiError), (status = 504, body = api::ApiError)))]
 pub(super) async fn graph(State(app): State<App>, Params(params): Params<GraphParams>) -> Answer<api::Graph> {
-    let window = window(params.window.as_deref())?;
-    let mut graph = match params.at.as_deref() {
-        None => current(&app, window).await?,
-        Some(text) => {
-            let at = time("at", text)?;
-            if at > clock::now() {
-                return Err(Refusal::bad_request("at: expected a time in the past"));
-            }
-            past::graph(&app, at, window).await?
-        }
-    };
+    let mut graph = shown(&app, params.at.as_deref(), params.window.as_deref()).await?;
     if let Some(namespace) = &params.namespace {
         keep_namespace(&mut graph, namespace);
     }
     Ok(Json(graph))
 }
 
+/// What differs between the graphs of two times.
+#[utoipa::path(get, path = "/api/v1/graph/difference", params(DifferenceParams), responses(
+    (status = 200, body = api::GraphDifference), (status = 400, body = api::ApiError), (status = 504, body = api::ApiError)))]
+pub(super) async fn differ(
+    State(app): State<App>,
+    Params(params): Params<DifferenceParams>,
+) -> Answer<api::GraphDifference> {
+    let window = params.window.as_deref();
+    let mut before = shown(&app, Some(&params.compare), window).await?;
+    let mut after = shown(&app, params.at.as_deref(), window).await?;
+    if let Some(namespace) = &params.namespace {
+        keep_namespace(&mut before, namespace);
+        keep_namespace(&mut after, namespace);
+    }
+    Ok(Json(difference::between(before, after)))
+}
+
+/// The graph at a time in the past, or now when there is none.
+pub(super) async fn shown(app: &App, at: Option<&str>, length: Option<&str>) -> Result<api::Graph, Refusal> {
+    let Some(text) = at else { return current(app, window(length)?).await };
+    let at = time("at", text)?;
+    if at > clock::now() {
+        return Err(Refusal::bad_request("at: expected a time in the past"));
+    }
+    past::graph(app, at, past_window(length)?).await
+}
+
 /// The live graph; the published one when the window is its own.
-pub(super) async fn current(app: &App, window: Duration) -> Result<api::Graph, Refusal> {
+async fn current(app: &App, window: Duration) -> Result<api::Graph, Refusal> {
     if window == VIEW_WINDOW {
         return Ok(app.view().graph.clone());
     }

@@ -1,12 +1,12 @@
-//! Answers from the published view: services, edges, breakers, sidecars.
+//! Services, edges, breakers, sidecars: from the published view, services and edges also as they were over a range of the past.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use tripline_api as api;
 
 use super::answer::{Answer, Params, Refusal};
-use super::graph::current;
-use super::params::{RangeParams, WindowParams, range, window};
+use super::graph::shown;
+use super::params::{RangeParams, WindowParams, range};
 use super::{App, Shared};
 use crate::live::View;
 
@@ -20,11 +20,11 @@ impl Shared {
     }
 }
 
-/// Every service and peer, as drawn in the graph.
+/// Every service and peer, as drawn in the graph; with `at`, over any window of the past.
 #[utoipa::path(get, path = "/api/v1/services", params(WindowParams), responses(
-    (status = 200, body = api::ServiceList), (status = 400, body = api::ApiError)))]
+    (status = 200, body = api::ServiceList), (status = 400, body = api::ApiError), (status = 504, body = api::ApiError)))]
 pub(super) async fn services(State(app): State<App>, Params(params): Params<WindowParams>) -> Answer<api::ServiceList> {
-    let graph = current(&app, window(params.window.as_deref())?).await?;
+    let graph = shown(&app, params.at.as_deref(), params.window.as_deref()).await?;
     Ok(Json(api::ServiceList { services: graph.nodes, next: None }))
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn service(
     Path(id): Path<String>,
     Params(params): Params<WindowParams>,
 ) -> Answer<api::Service> {
-    let graph = current(&app, window(params.window.as_deref())?).await?;
+    let graph = shown(&app, params.at.as_deref(), params.window.as_deref()).await?;
     let unknown = || Refusal::not_found(format!("no service {id:?} is known; /api/v1/services lists those that are"));
     let node = graph.nodes.into_iter().find(|node| node.id == id).ok_or_else(unknown)?;
     let (mut dependents, mut dependencies) = (Vec::new(), Vec::new());
@@ -51,11 +51,11 @@ pub(super) async fn service(
     Ok(Json(api::Service { node, dependents, dependencies, proxies }))
 }
 
-/// Every edge.
+/// Every edge; with `at`, over any window of the past.
 #[utoipa::path(get, path = "/api/v1/edges", params(WindowParams), responses(
-    (status = 200, body = api::EdgeList), (status = 400, body = api::ApiError)))]
+    (status = 200, body = api::EdgeList), (status = 400, body = api::ApiError), (status = 504, body = api::ApiError)))]
 pub(super) async fn edges(State(app): State<App>, Params(params): Params<WindowParams>) -> Answer<api::EdgeList> {
-    let graph = current(&app, window(params.window.as_deref())?).await?;
+    let graph = shown(&app, params.at.as_deref(), params.window.as_deref()).await?;
     Ok(Json(api::EdgeList { edges: graph.edges, next: None }))
 }
 

@@ -106,7 +106,7 @@ fn validate(request: api::MeshRequest) -> Result<api::AppliedMesh, Refusal> {
     Ok(api::AppliedMesh {
         applied_at: clock::rfc3339(clock::now()),
         name: loaded.mesh.name.clone(),
-        nodes: loaded.mesh.nodes.keys().map(ToString::to_string).collect(),
+        nodes: loaded.mesh.nodes.keys().chain(loaded.mesh.gateways.keys()).map(ToString::to_string).collect(),
         edges: loaded.mesh.declared_edges().into_iter().map(edge).collect(),
         warnings: loaded.warnings.into_iter().map(finding).collect(),
         sources: request.sources,

@@ -12,8 +12,10 @@ use crate::history::{MAX_LIMIT, Page};
 
 /// The window that the published view holds.
 pub(super) const VIEW_WINDOW: Duration = Duration::from_secs(60);
-/// The longest window of a graph.
+/// The longest window of the live graph.
 const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+/// The longest window of the past: as long as windows of hours are kept by default.
+const LONGEST_PAST: Duration = Duration::from_secs(400 * 86_400);
 const DEFAULT_LIMIT: usize = 50;
 /// What is looked through when no `from` is given.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
@@ -23,12 +25,43 @@ const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GraphParams {
-    /// Length of the window: `60s`, `5m`, or seconds; 1 s to 10 min, 60 s when left out.
+    /// Length of the window: `60s`, `5m`, `2h`, `7d`, or seconds; 60 s when left out. 1 s to 10 min, with `at` up to 400 days.
     pub(super) window: Option<String>,
-    /// End of the window, from history: RFC 3339 or Unix seconds; now when left out. Rounded down to ten seconds.
+    /// End of the window, from history: RFC 3339 or Unix seconds; now when left out. Rounded down to ten seconds, and to minutes or
+    /// hours in a window of 100 of them or where only these are stored: the answer tells its true window.
     pub(super) at: Option<String>,
     /// Only this namespace and what talks to it.
     pub(super) namespace: Option<String>,
+}
+
+/// Which two graphs.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DifferenceParams {
+    /// End of the window to compare with: RFC 3339 or Unix seconds.
+    pub(super) compare: String,
+    /// End of the window to look at; now when left out.
+    pub(super) at: Option<String>,
+    /// Length of both windows: `60s`, `5m`, `2h`, `7d`, or seconds; 60 s when left out. 1 s to 10 min, with `at` up to 400 days.
+    pub(super) window: Option<String>,
+    /// Only this namespace and what talks to it.
+    pub(super) namespace: Option<String>,
+}
+
+/// Which operations.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperationParams {
+    /// Node id of the service.
+    pub(super) service: String,
+    /// From when: RFC 3339 or Unix seconds; an hour before `to` when left out.
+    pub(super) from: Option<String>,
+    /// Until when: RFC 3339 or Unix seconds; now when left out.
+    pub(super) to: Option<String>,
+    /// 1 to 1000; 50 when left out.
+    pub(super) limit: Option<usize>,
 }
 
 /// Over which window.
@@ -36,8 +69,10 @@ pub(super) struct GraphParams {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WindowParams {
-    /// Length of the window: `60s`, `5m`, or seconds; 1 s to 10 min, 60 s when left out.
+    /// Length of the window: `60s`, `5m`, `2h`, `7d`, or seconds; 60 s when left out. 1 s to 10 min, with `at` up to 400 days.
     pub(super) window: Option<String>,
+    /// End of the window, from history: RFC 3339 or Unix seconds; now when left out. Rounded down as for the graph.
+    pub(super) at: Option<String>,
 }
 
 /// Between whom.
@@ -62,6 +97,40 @@ pub(super) struct RangeParams {
     pub(super) to: Option<String>,
 }
 
+/// Which incidents.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentParams {
+    /// From when: RFC 3339 or Unix seconds; with neither `from` nor `to`, unresolved ones and those of the last hour.
+    pub(super) from: Option<String>,
+    /// Until when: RFC 3339 or Unix seconds; now when only `from` is given.
+    pub(super) to: Option<String>,
+    /// Of these levels, separated by commas.
+    pub(super) level: Option<String>,
+    /// In these phases, separated by commas.
+    pub(super) phase: Option<String>,
+    /// Node id of a service that is suspected or hurt.
+    pub(super) service: Option<String>,
+    /// 1 to 1000; 200 when left out.
+    pub(super) limit: Option<usize>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// In which range of time, and which page of it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageParams {
+    /// From when: RFC 3339 or Unix seconds; an hour before `to` when left out.
+    pub(super) from: Option<String>,
+    /// Until when: RFC 3339 or Unix seconds; now when left out.
+    pub(super) to: Option<String>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
 /// Which traces.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -69,6 +138,10 @@ pub(super) struct RangeParams {
 pub(super) struct TraceParams {
     /// Node id of a service that has a span in it.
     pub(super) service: Option<String>,
+    /// Name of a span in it; of that service, when one is given.
+    pub(super) operation: Option<String>,
+    /// `KEY=VALUE` of an attribute of a span in it; of that service and name, when given.
+    pub(super) attribute: Option<String>,
     /// Least duration in milliseconds.
     pub(super) min_ms: Option<f64>,
     /// With a span in error, or without any.
@@ -104,18 +177,36 @@ pub(super) struct LogParams {
     pub(super) cursor: Option<String>,
 }
 
-/// A window's length.
+/// The length of a window of the live graph.
 pub(super) fn window(text: Option<&str>) -> Result<Duration, Refusal> {
+    let expected = "expected 1s to 10m, such as 60s or 5m; with `at` longer ones, too";
+    length(text, LONGEST_WINDOW, expected)
+}
+
+/// The length of a window of the past.
+pub(super) fn past_window(text: Option<&str>) -> Result<Duration, Refusal> {
+    length(text, LONGEST_PAST, "expected 1s to 400d, such as 60s, 5m, 2h or 7d")
+}
+
+fn length(text: Option<&str>, longest: Duration, expected: &str) -> Result<Duration, Refusal> {
     let Some(text) = text else { return Ok(VIEW_WINDOW) };
-    let (number, unit) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60.0),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3_600.0), ('d', 86_400.0)];
+    let unit = units.into_iter().find_map(|(letter, seconds)| Some((text.strip_suffix(letter)?, seconds)));
+    let (number, unit) = unit.unwrap_or((text, 1.0));
     let seconds = number.parse::<f64>().ok().map(|number| number * unit);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|window| (Duration::from_secs(1)..=LONGEST_WINDOW).contains(window))
-        .ok_or_else(|| Refusal::bad_request(format!("window: expected 1s to 10m, such as 60s or 5m, got \"{text}\"")))
+        .filter(|window| (Duration::from_secs(1)..=longest).contains(window))
+        .ok_or_else(|| Refusal::bad_request(format!("window: {expected}; got \"{text}\"")))
+}
+
+/// `KEY=VALUE`.
+pub(super) fn attribute(text: Option<&str>) -> Result<Option<(String, String)>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+        Refusal::bad_request(format!("attribute: expected KEY=VALUE such as http.route=/cart, got \"{text}\""))
+    })?;
+    Ok(Some((key.to_owned(), value.to_owned())))
 }
 
 /// A point in time.
@@ -135,6 +226,19 @@ pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<(Timestamp, 
         return Err(Refusal::bad_request("from: expected a time before to"));
     }
     Ok((from, to))
+}
+
+/// Words of a list separated by commas; none when nothing is said.
+pub(super) fn words<T: Copy + std::fmt::Display>(name: &str, text: Option<&str>, all: &[T]) -> Result<Vec<T>, Refusal> {
+    let word = |word: &str| all.iter().copied().find(|known| known.to_string() == word);
+    let list = text.into_iter().flat_map(|text| text.split(','));
+    list.map(|text| {
+        word(text.trim()).ok_or_else(|| {
+            let known = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Refusal::bad_request(format!("{name}: expected some of {known}, got \"{text}\""))
+        })
+    })
+    .collect()
 }
 
 /// A page of a range of time.
@@ -172,6 +276,17 @@ mod tests {
         for text in ["", "0s", "11m", "-5s", "NaN", "inf", "1h", "60 s", "1e300m"] {
             assert!(window(Some(text)).is_err(), "{text}");
         }
+        for (text, seconds) in [("60s", 60), ("2h", 7_200), ("400d", 400 * 86_400)] {
+            assert_eq!(past_window(Some(text)), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert!(past_window(Some("401d")).is_err() && past_window(Some("1w")).is_err());
+    }
+
+    #[test]
+    fn attributes_are_a_key_and_a_value() {
+        assert_eq!(attribute(Some("a=b=c")), Ok(Some(("a".into(), "b=c".into()))));
+        assert_eq!(attribute(None), Ok(None));
+        assert!(attribute(Some("a")).is_err() && attribute(Some("=b")).is_err());
     }
 
     #[test]

@@ -18,13 +18,14 @@ use crate::live::convert;
 const BREAKERS_WITHIN: Duration = Duration::from_secs(3_600);
 const MAX_TRANSITIONS: usize = 1_000;
 
-/// The graph over the `window` before `at`, that rounded down to ten seconds.
+/// The graph over the `window` before `at`, that rounded down to ten seconds. Where only minutes or hours are stored, over the whole
+/// ones that hold it: the graph tells its true window.
 pub(super) async fn graph(app: &App, at: Timestamp, window: Duration) -> Result<api::Graph, Refusal> {
     let history = &app.parts.history;
-    let (end, windows) = history.windows_at(at, window).await?;
+    let ((from, end), windows) = history.windows_at(at, window).await?;
     let incidents = history.incidents(end, end).await?;
     let transitions = history.transitions((end - BREAKERS_WITHIN, end), MAX_TRANSITIONS).await?;
-    let mut graph = fold(&windows, (end, window), &incidents);
+    let mut graph = fold(&windows, (end, end.since(from)), &incidents);
     set_breakers(&mut graph, &transitions);
     Ok(graph)
 }

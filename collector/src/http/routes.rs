@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::OpenApi;
 
 use super::answer::Refusal;
-use super::{App, assets, explain, faults, graph, health, incidents, live, mesh, stream, traces};
+use super::{App, assets, explain, faults, graph, health, incidents, live, mesh, recording, stream, traces};
 
 /// A path as axum writes it, its method, its handler.
 type Route = (&'static str, &'static str, MethodRouter<App>);
@@ -17,6 +17,7 @@ type Route = (&'static str, &'static str, MethodRouter<App>);
 fn api() -> Vec<Route> {
     vec![
         ("/api/v1/graph", "get", get(graph::graph)),
+        ("/api/v1/graph/difference", "get", get(graph::differ)),
         ("/api/v1/services", "get", get(live::services)),
         ("/api/v1/services/{*id}", "get", get(live::service)),
         ("/api/v1/edges", "get", get(live::edges)),
@@ -25,8 +26,10 @@ fn api() -> Vec<Route> {
         ("/api/v1/proxies", "get", get(live::proxies)),
         ("/api/v1/incidents", "get", get(incidents::incidents)),
         ("/api/v1/incidents/{id}", "get", get(incidents::incident)),
+        ("/api/v1/recording", "get", get(recording::recording)),
         ("/api/v1/traces", "get", get(traces::traces)),
         ("/api/v1/traces/{id}", "get", get(traces::trace)),
+        ("/api/v1/operations", "get", get(traces::operations)),
         ("/api/v1/logs", "get", get(traces::logs)),
         ("/api/v1/stream", "get", get(stream::stream)),
         ("/api/v1/mesh", "get", get(mesh::get)),
@@ -77,6 +80,7 @@ async fn document() -> Response {
     ),
     paths(
         graph::graph,
+        graph::differ,
         live::services,
         live::service,
         live::edges,
@@ -85,8 +89,10 @@ async fn document() -> Response {
         live::proxies,
         incidents::incidents,
         incidents::incident,
+        recording::recording,
         traces::traces,
         traces::trace,
+        traces::operations,
         traces::logs,
         stream::stream,
         mesh::get,

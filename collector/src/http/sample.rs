@@ -28,6 +28,8 @@ pub(crate) fn incident(id: &str, phase: api::Phase) -> api::Incident {
                 text: "61 % of its answers failed".into(),
                 value: 0.61,
             }],
+            traces: Vec::new(),
+            logs: Vec::new(),
         }],
         unexplained: 0.05,
         path: vec![api::PathStep {
@@ -51,6 +53,7 @@ pub(crate) fn incident(id: &str, phase: api::Phase) -> api::Incident {
         trips: 7,
         raw_alerts: 9,
         alerts_sent: 1,
+        folded: Vec::new(),
     }
 }
 
@@ -156,7 +159,9 @@ pub(crate) fn transition(n: u64) -> api::Transition {
         at: "2026-11-21T09:00:02Z".into(),
         breaker: "shop/web>shop/cart/default".into(),
         client: "shop/web".into(),
+        client_instance: "one".into(),
         server: "shop/cart".into(),
+        route: String::new(),
         endpoint: String::new(),
         from: api::BreakerState::Closed,
         to: api::BreakerState::Open,
@@ -164,8 +169,11 @@ pub(crate) fn transition(n: u64) -> api::Transition {
         origin: "remote".into(),
         window_total: n,
         window_failed: 5,
+        window_slow: 0,
         threshold: 5.0,
         last_error: "503".into(),
+        time_in_from_ms: 0,
+        sequence: n,
         traces: Vec::new(),
     }
 }

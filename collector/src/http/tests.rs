@@ -2,6 +2,7 @@
 
 mod api;
 mod pages;
+mod past;
 mod streams;
 
 use std::net::SocketAddr;

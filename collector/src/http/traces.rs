@@ -1,4 +1,4 @@
-//! Traces and logs, from history.
+//! Traces, operations and logs, from history.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tripline_api as api;
 
 use super::App;
 use super::answer::{Answer, Params, Refusal};
-use super::params::{LogParams, TraceParams, page, range, trace_id};
-use crate::history::{LogQuery, TraceQuery};
+use super::params::{LogParams, OperationParams, TraceParams, attribute, page, range, trace_id};
+use crate::history::{LogQuery, OperationQuery, TraceQuery};
 
 /// Summaries of traces, newest first.
 #[utoipa::path(get, path = "/api/v1/traces", params(TraceParams), responses(
@@ -20,7 +20,9 @@ pub(super) async fn traces(State(app): State<App>, Params(params): Params<TraceP
     let at_least = Duration::try_from_secs_f64(least)
         .map_err(|_| Refusal::bad_request("min_ms: expected a number of milliseconds, 0 or more"))?;
     let page = page(range, params.limit, params.cursor)?;
-    let query = TraceQuery { service: params.service, at_least, error: params.error, page };
+    let attribute = attribute(params.attribute.as_deref())?;
+    let (service, operation, error) = (params.service, params.operation, params.error);
+    let query = TraceQuery { service, operation, attribute, at_least, error, page };
     Ok(Json(app.parts.history.traces(query).await?))
 }
 
@@ -31,6 +33,19 @@ pub(super) async fn trace(State(app): State<App>, Path(id): Path<String>) -> Ans
     let id = trace_id(&id)?;
     let unknown = || Refusal::not_found(format!("no span of trace {id} is stored; it may not have been sampled"));
     app.parts.history.trace(id).await?.map(Json).ok_or_else(unknown)
+}
+
+/// The operations of a service over a range of time, counted from its spans, the slowest by p99 first.
+#[utoipa::path(get, path = "/api/v1/operations", params(OperationParams), responses(
+    (status = 200, body = api::OperationList), (status = 400, body = api::ApiError), (status = 504, body = api::ApiError)))]
+pub(super) async fn operations(
+    State(app): State<App>,
+    Params(params): Params<OperationParams>,
+) -> Answer<api::OperationList> {
+    let range = range(params.from.as_deref(), params.to.as_deref())?;
+    let page = page(range, params.limit, None)?;
+    let query = OperationQuery { service: params.service, from: page.from, to: page.to, limit: page.limit };
+    Ok(Json(api::OperationList { operations: app.parts.history.operations(query).await?, next: None }))
 }
 
 /// Log records, newest first.

@@ -57,7 +57,7 @@ pub(super) fn head(record: &Record) -> Option<[u8; HEAD]> {
 pub(super) enum Frame {
     /// A whole record.
     Whole(Record),
-    /// The end of the file.
+    /// The end of the file, or the zeros that fill its last block.
     End,
     /// Something cut short or damaged.
     Bad,
@@ -76,6 +76,9 @@ pub(super) fn read(input: &mut impl Read, rest: u64) -> io::Result<Frame> {
         return Ok(Frame::Bad);
     }
     input.read_exact(&mut head)?;
+    if head == [0; HEAD] {
+        return Ok(Frame::End);
+    }
     let [l0, l1, l2, l3, c0, c1, c2, c3, t0, t1, t2, t3, t4, t5, t6, t7, kind] = head;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     let (Some(body_len), Some((signal, encoding))) = (length.checked_sub(COVERED), KINDS.get(usize::from(kind))) else {

@@ -123,12 +123,14 @@ pub(super) fn breakers(graph: &ServiceGraph) -> Vec<api::Breaker> {
 }
 
 /// One transition.
-pub(super) fn transition(transition: &BreakerTransition) -> api::Transition {
+pub(crate) fn transition(transition: &BreakerTransition) -> api::Transition {
     api::Transition {
         at: rfc3339(transition.at),
         breaker: transition.breaker.clone(),
         client: transition.client.to_string(),
+        client_instance: transition.client_instance.clone(),
         server: transition.server.to_string(),
+        route: transition.route.clone(),
         endpoint: transition.endpoint.clone(),
         from: breaker_state(transition.from),
         to: breaker_state(transition.to),
@@ -136,8 +138,11 @@ pub(super) fn transition(transition: &BreakerTransition) -> api::Transition {
         origin: transition.origin.to_string(),
         window_total: transition.window_total,
         window_failed: transition.window_failed,
+        window_slow: transition.window_slow,
         threshold: transition.threshold,
         last_error: transition.last_error.clone(),
+        time_in_from_ms: u64::try_from(transition.time_in_from.as_millis()).unwrap_or(u64::MAX),
+        sequence: transition.sequence,
         traces: transition.traces.iter().map(ToString::to_string).collect(),
     }
 }
@@ -192,6 +197,7 @@ pub(super) fn incident(incident: &Incident) -> api::Incident {
         trips: incident.trips,
         raw_alerts: incident.raw_alerts,
         alerts_sent: incident.notices,
+        folded: Vec::new(),
     }
 }
 
@@ -210,6 +216,8 @@ fn candidate(candidate: &Candidate) -> api::Candidate {
                 value: evidence.value,
             })
             .collect(),
+        traces: Vec::new(),
+        logs: Vec::new(),
     }
 }
 

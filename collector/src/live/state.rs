@@ -11,6 +11,8 @@ use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, ServiceGrap
 use super::attribute::Attribution;
 use super::convert::{self, Placed};
 use super::explain::Explain;
+use super::folded::Openings;
+use super::learned::Learned;
 use super::sidecars::Sidecars;
 use super::{Counters, Notification, View};
 use crate::batch::Batch;
@@ -27,6 +29,8 @@ const SHOW_RESOLVED: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) notifications: Vec<Notification>,
+    /// What incidents swallowed, with their ids.
+    pub(super) folded: Vec<(String, api::FoldedAlert)>,
     pub(super) windows: Vec<EdgeWindow>,
     pub(super) incidents_changed: bool,
 }
@@ -40,6 +44,7 @@ pub(super) struct State {
     attribution: Attribution,
     sidecars: Sidecars,
     transitions: VecDeque<api::Transition>,
+    openings: Openings,
     /// Newest first, with the time of resolution.
     incidents: Vec<(api::Incident, Option<Timestamp>)>,
     placed: Placed,
@@ -56,9 +61,19 @@ impl State {
             attribution: Attribution::default(),
             sidecars: Sidecars::default(),
             transitions: VecDeque::new(),
+            openings: Openings::default(),
             incidents: Vec::new(),
             placed: Placed::default(),
             counters: Counters::default(),
+        }
+    }
+
+    /// Takes over what was normal before a restart.
+    pub(super) fn restore(&mut self, learned: Learned, now: Timestamp) {
+        let restored = self.detector.restore(learned.baselines, learned.until, now);
+        let (taken, refused, dropped) = (restored.taken, restored.refused, restored.dropped);
+        if taken + refused + dropped > 0 {
+            tracing::info!(taken, refused, dropped, "baselines from before the restart");
         }
     }
 
@@ -73,6 +88,11 @@ impl State {
             opened |= self.take_transition(transition, now);
         }
         if opened { self.evaluate(now) } else { Effects::default() }
+    }
+
+    /// Notes how long a tick took, with its view.
+    pub(super) fn note_tick(&mut self, took: Duration) {
+        self.counters.tick_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     }
 
     /// Once a second: lets late halves go, judges, tidies.
@@ -182,6 +202,7 @@ impl State {
             last_reason: Some(transition.reason),
         };
         self.graph.observe_breaker(&key, info, now);
+        self.openings.note(transition, &key);
         self.detector.observe(transition, key);
         self.transitions.push_front(convert::transition(transition));
         self.transitions.truncate(api::stream::MAX_TRANSITIONS);
@@ -213,8 +234,14 @@ impl State {
         let evaluation = self.detector.evaluate(&self.graph, now);
         let mut effects = Effects { incidents_changed: !evaluation.changed.is_empty(), ..Effects::default() };
         for incident in &evaluation.changed {
-            let wire = convert::incident(incident);
-            match self.incidents.iter_mut().find(|(known, _)| known.id == wire.id) {
+            let known = self.incidents.iter().position(|(known, _)| known.id == incident.id);
+            let before = known.and_then(|at| self.incidents.get(at)).map(|(before, _)| before);
+            let mut wire = convert::incident(incident);
+            let had = before.map(|before| before.folded.as_slice()).unwrap_or_default();
+            let fresh = self.openings.fold(incident, had, &mut wire);
+            self.openings.link(incident, before, &mut wire);
+            effects.folded.extend(fresh.into_iter().map(|alert| (incident.id.clone(), alert)));
+            match known.and_then(|at| self.incidents.get_mut(at)) {
                 Some(known) => *known = (wire, incident.resolved),
                 None => self.incidents.insert(0, (wire, incident.resolved)),
             }

@@ -69,6 +69,11 @@ fn own(counters: &Counters) -> Vec<Sample> {
             "Calls told by spans that fell on too many edges and seconds at once",
             counters.calls_dropped,
         ),
+        Sample::gauge(
+            "tripline_collector_tick_seconds",
+            "Time that the last tick of the live graph took, with its view",
+            counters.tick_us as f64 / 1e6,
+        ),
     ]
 }
 

@@ -4,11 +4,11 @@
 //! Children whose parent has not come are chained through their slots, newest first: a number before the ring's first
 //! means that the rest of the chain has expired, so expiry never has to search a chain.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::collections::VecDeque;
 
 use tripline_model::{SpanId, TraceId};
 
+use super::index::Index;
 use super::slot::Slot;
 
 /// A span within its trace.
@@ -18,61 +18,15 @@ pub(super) struct SpanKey {
     pub(super) span: SpanId,
 }
 
-impl Hash for SpanKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let trace = u128::from_ne_bytes(*self.trace.as_bytes());
-        state.write_u64(trace as u64);
-        state.write_u64((trace >> 64) as u64);
-        state.write_u64(u64::from_ne_bytes(*self.span.as_bytes()));
-    }
-}
-
-/// Hashes identifiers: three multiplications, keyed by chance, so that nobody can aim collisions at us.
-#[derive(Debug, Clone)]
-pub(super) struct IdHashing {
-    seed: u64,
-}
-
-impl Default for IdHashing {
-    fn default() -> Self {
-        Self { seed: RandomState::new().hash_one(0) }
-    }
-}
-
-impl BuildHasher for IdHashing {
-    type Hasher = IdHasher;
-    fn build_hasher(&self) -> IdHasher {
-        IdHasher(self.seed)
-    }
-}
-
-/// One hash in the making.
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product as u64) ^ ((product >> 64) as u64) ^ self.0.rotate_left(23);
-    }
-}
-
 /// Slots of spans.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     ring: VecDeque<Slot>,
     /// Number of the ring's first slot; numbers begin at 1.
     first: u64,
-    numbers: HashMap<SpanKey, u64, IdHashing>,
+    numbers: Index,
     /// The newest child of a span that has not come.
-    orphans: HashMap<SpanKey, u64, IdHashing>,
+    orphans: Index,
     /// Slots at the ring's beginning that have lingered.
     pub(super) lingered: usize,
 }
@@ -84,7 +38,9 @@ impl Waiting {
 
     /// The slot of a span.
     pub(super) fn find(&mut self, key: SpanKey) -> Option<&mut Slot> {
-        let number = *self.numbers.get(&key)?;
+        let (first, ring) = (self.first.max(1), &self.ring);
+        let (number, _) =
+            self.numbers.find(key, first, |number| at(ring, first, number).is_some_and(|slot| slot.key == key))?;
         self.get(number)
     }
 
@@ -103,19 +59,54 @@ impl Waiting {
     pub(super) fn add(&mut self, slot: Slot) -> u64 {
         self.first = self.first.max(1);
         let number = self.first + self.ring.len() as u64;
-        self.numbers.insert(slot.key, number);
+        let key = slot.key;
         self.ring.push_back(slot);
+        while !self.numbers.add(key, number, self.first) {
+            self.numbers.grow();
+            for (number, slot) in (self.first..number).zip(&self.ring) {
+                self.numbers.add(slot.key, number, self.first);
+            }
+        }
         number
     }
 
     /// Lets a span wait for another; answers the number that its slot has to keep as `next_orphan`.
     pub(super) fn wait_for(&mut self, parent: SpanKey, child: u64) -> u64 {
-        self.orphans.insert(parent, child).unwrap_or(0)
+        if let Some((newest, place)) = self.orphan_of(parent) {
+            self.orphans.replace(place, child);
+            return newest;
+        }
+        while !self.orphans.add(parent, child, self.first) {
+            self.orphans.grow();
+            // Oldest first, so that of several the newest stays.
+            for (number, slot) in (self.first..child).zip(&self.ring) {
+                let Some(awaited) = slot.awaits else { continue };
+                let (first, ring) = (self.first, &self.ring);
+                let is_it = |number| at(ring, first, number).is_some_and(|slot| slot.awaits == Some(awaited));
+                match self.orphans.find(awaited, first, is_it) {
+                    Some((_, place)) => self.orphans.replace(place, number),
+                    None => drop(self.orphans.add(awaited, number, first)),
+                }
+            }
+        }
+        0
     }
 
     /// The newest span that waits for this one, which has come now.
     pub(super) fn take_orphans(&mut self, parent: SpanKey) -> u64 {
-        if self.orphans.is_empty() { 0 } else { self.orphans.remove(&parent).unwrap_or(0) }
+        let Some((newest, place)) = self.orphan_of(parent) else { return 0 };
+        self.orphans.replace(place, 0);
+        newest
+    }
+
+    /// Asks memory for what [`Self::find`] and [`Self::take_orphans`] of a span, and finding its parent, will look at.
+    #[inline]
+    pub(super) fn touch(&self, key: SpanKey, parent: Option<SpanId>) -> u64 {
+        let of_parent = parent.map_or(0, |span| {
+            let parent = SpanKey { trace: key.trace, span };
+            self.numbers.touch(parent) ^ self.orphans.touch(parent)
+        });
+        self.numbers.touch(key) ^ self.orphans.touch(key) ^ of_parent
     }
 
     /// The oldest slot.
@@ -126,20 +117,23 @@ impl Waiting {
     /// Takes the oldest slot out; tells with it whether it still waited for its parent.
     pub(super) fn pop(&mut self) -> Option<Slot> {
         let slot = self.ring.pop_front()?;
-        let number = self.first.max(1);
-        self.first = number + 1;
+        self.first = self.first.max(1) + 1;
         self.lingered = self.lingered.saturating_sub(1);
-        self.numbers.remove(&slot.key);
-        if let Some(parent) = slot.awaits
-            && self.orphans.get(&parent) == Some(&number)
-        {
-            self.orphans.remove(&parent);
-        }
         Some(slot)
+    }
+
+    fn orphan_of(&self, parent: SpanKey) -> Option<(u64, super::index::Place)> {
+        let (first, ring) = (self.first.max(1), &self.ring);
+        self.orphans
+            .find(parent, first, |number| at(ring, first, number).is_some_and(|slot| slot.awaits == Some(parent)))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.numbers.is_empty() && self.orphans.is_empty()
+        self.ring.is_empty()
     }
+}
+
+fn at(ring: &VecDeque<Slot>, first: u64, number: u64) -> Option<&Slot> {
+    ring.get(usize::try_from(number.checked_sub(first)?).ok()?)
 }

@@ -1,37 +1,48 @@
 //! Reading a request's body within a size and a time.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Share;
 use super::compression::Limit;
+use super::pool::Pool;
 use super::{Reason, Refusal};
+use crate::config::Limits;
 
 /// Bytes of a refused body that are read and thrown away, so that the sender gets to read the answer: a connection that is
 /// closed while data is still arriving is reset, and the answer in flight is lost with it.
 const DISCARD: usize = 64 << 20;
 
-/// The whole body, at most `limit` and within `time`; its bytes are taken from the budget before they are read.
-pub(super) async fn read(
-    body: &mut Incoming,
-    limit: Limit,
-    time: Duration,
+/// Room for a body that does not say how long it is.
+const UNANNOUNCED: usize = 64 * 1024;
+
+/// The whole body, at most `limit` and within `time`; its bytes are taken from the budget before they are read. It is copied out of the
+/// connection's buffer, which would else be held, all of it, for as long as the smallest body in it.
+pub(super) async fn read<B>(
+    body: &mut B,
+    (limit, limits): (Limit, &Limits),
     share: &mut Share,
-) -> Result<Bytes, Refusal> {
-    let deadline = Instant::now() + time;
+    pool: &Pool,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if let Some(bytes) = announced {
         if bytes > limit.bytes {
             return Err(limit.exceeded());
         }
-        share.grow_to(bytes)?;
+        share.begin_with(bytes, limits.queue_timeout).await?;
     }
-    let mut gathered = Gathered::default();
+    let time = limits.body_timeout;
+    let deadline = Instant::now() + time;
+    let mut gathered = pool.room(announced.unwrap_or(UNANNOUNCED));
     loop {
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
             Refusal::new(Reason::SlowBody, format!("body did not arrive within {} s", time.as_secs_f32()))
@@ -43,45 +54,16 @@ pub(super) async fn read(
             return Err(limit.exceeded());
         }
         share.grow_to(gathered.len() + data.len())?;
-        gathered.push(data, announced);
+        gathered.push(&data, pool);
     }
 }
 
 /// Reads on and forgets, for a while, after a refusal.
-pub(super) async fn discard(body: &mut Incoming, time: Duration) {
+pub(super) async fn discard(body: &mut (impl Body<Data = Bytes> + Unpin), time: Duration) {
     let deadline = Instant::now() + time;
     let mut rest = DISCARD;
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
         let Some(left) = rest.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
         rest = left;
-    }
-}
-
-/// Chunks of a body; one chunk stays as it came, more are put together.
-#[derive(Default)]
-struct Gathered {
-    first: Bytes,
-    joined: BytesMut,
-}
-
-impl Gathered {
-    fn len(&self) -> usize {
-        self.first.len() + self.joined.len()
-    }
-
-    fn push(&mut self, data: Bytes, announced: Option<usize>) {
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = data;
-            return;
-        }
-        if !self.first.is_empty() {
-            self.joined.reserve(announced.unwrap_or(0).max(self.first.len() + data.len()));
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.joined.extend_from_slice(&data);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }
 }

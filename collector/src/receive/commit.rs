@@ -20,6 +20,7 @@ use super::budget::Share;
 use super::counters::Counters;
 use super::decode::Decoded;
 use super::intake::Outlets;
+use super::pool::Pool;
 use super::repeats::Repeats;
 use super::replay::{self, ReplayError};
 use super::{Reason, Refusal};
@@ -72,6 +73,7 @@ pub struct Committer {
     known: Known,
     exporters: Exporters,
     counters: Arc<Counters>,
+    pool: Pool,
     complained_at: Option<Instant>,
 }
 
@@ -87,9 +89,9 @@ impl Committer {
         queue: Receiver<Pending>,
         store: Option<Store>,
         exporters: Exporters,
-        counters: Arc<Counters>,
+        (counters, pool): (Arc<Counters>, Pool),
     ) -> Self {
-        Self { queue, store, known: Known::default(), exporters, counters, complained_at: None }
+        Self { queue, store, known: Known::default(), exporters, counters, pool, complained_at: None }
     }
 
     /// Passes on what the journal still holds and history has not written yet. To be called once, before the first request.
@@ -119,7 +121,7 @@ impl Committer {
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.pool.shrink(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.release();
@@ -141,9 +143,9 @@ impl Committer {
         self.counters.journal_commits.fetch_add(1, Relaxed);
         for (position, pending) in written {
             let Pending { record, decoded, room, share, told } = pending;
-            let batch = Arc::new(self.known.take_out(position, &record, decoded, &self.counters));
-            room.live.send(Arc::clone(&batch));
-            room.history.send(batch);
+            let (live, kept) = self.known.take_out(position, &record, decoded, &self.counters).split();
+            room.live.send(Arc::new(live));
+            room.history.send(Arc::new(kept));
             self.exporters.offer(&record);
             drop(share);
             // The sender may have gone; its request is safe all the same.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::budget::Share;
+use super::pool::Pool;
 use super::{Reason, Refusal};
 use crate::config::Compression;
 
@@ -50,38 +51,44 @@ pub(super) fn decompress(
     compression: Compression,
     body: Bytes,
     limit: Limit,
-    share: &mut Share,
+    (share, pool): (&mut Share, &Pool),
 ) -> Result<Bytes, Refusal> {
+    // Telemetry unfolds to five times its size or so.
+    let guess = body.len().saturating_mul(6).clamp(STEP, limit.bytes.max(STEP)) + STEP;
     match compression {
         Compression::None if body.len() > limit.bytes => Err(limit.exceeded()),
         Compression::None => Ok(body),
-        Compression::Gzip => read_to_limit(flate2::read::MultiGzDecoder::new(&body[..]), limit, share),
+        Compression::Gzip => read_to_limit(flate2::read::MultiGzDecoder::new(&body[..]), limit, share, (pool, guess)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(&body[..]).map_err(|_| damaged())?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| damaged())?;
-            read_to_limit(decoder, limit, share)
+            read_to_limit(decoder, limit, share, (pool, guess))
         }
     }
 }
 
-fn read_to_limit(mut decoder: impl Read, limit: Limit, share: &mut Share) -> Result<Bytes, Refusal> {
-    let mut output = Vec::new();
+fn read_to_limit(
+    mut decoder: impl Read,
+    limit: Limit,
+    share: &mut Share,
+    (pool, guess): (&Pool, usize),
+) -> Result<Bytes, Refusal> {
+    let mut output = pool.room(guess);
     loop {
-        let filled = output.len();
         share.grow_by(STEP)?;
-        output.resize(filled + STEP, 0);
-        let read = loop {
-            match decoder.read(output.get_mut(filled..).unwrap_or_default()) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other.map_err(|_| damaged())?,
+        let read = output.fill(STEP, pool, |place| {
+            loop {
+                match decoder.read(place) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    other => break other.map_err(|_| damaged()),
+                }
             }
-        };
-        output.truncate(filled + read);
+        })?;
         if output.len() > limit.bytes {
             return Err(limit.exceeded());
         }
         if read == 0 {
-            return Ok(output.into());
+            return Ok(output.into_bytes());
         }
     }
 }
@@ -109,7 +116,8 @@ mod tests {
     }
 
     fn run(compression: Compression, body: Bytes) -> Result<Bytes, Reason> {
-        decompress(compression, body, LIMIT, &mut Budget::new(8 << 20).share()).map_err(|refusal| refusal.reason)
+        let (mut share, pool) = (Budget::new(8 << 20).share(), Pool::new(1 << 20));
+        decompress(compression, body, LIMIT, (&mut share, &pool)).map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -147,7 +155,8 @@ mod tests {
     #[test]
     fn a_bomb_is_charged_for_what_it_unfolds() {
         let mut share = Budget::new(256 << 10).share();
-        let refused = decompress(Compression::Gzip, gzip(&vec![0; 1 << 20]), LIMIT, &mut share).expect_err("no budget");
+        let body = gzip(&vec![0; 1 << 20]);
+        let refused = decompress(Compression::Gzip, body, LIMIT, (&mut share, &Pool::new(0))).expect_err("no budget");
         assert_eq!(refused.reason, Reason::BusyBytes);
     }
 }

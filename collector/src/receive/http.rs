@@ -1,10 +1,12 @@
 //! OTLP over HTTP/1.1: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON, plain, gzip or zstd. Zipkin's `POST
 //! /api/v2/spans` beside it.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
 use tripline_otlp::wire::{self, Encoding, Signal};
 
 use super::compression::{self, Limit};
@@ -32,7 +34,11 @@ impl Http {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
         let is_zipkin = ZIPKIN.contains(&request.uri().path());
         let Some(signal) = signal(request.uri().path()).or(is_zipkin.then_some(Signal::Traces)) else {
             return text(StatusCode::NOT_FOUND, "expected /v1/traces, /v1/metrics, /v1/logs or /api/v2/spans");
@@ -62,13 +68,26 @@ impl Http {
         }
     }
 
-    async fn take(
+    /// Zipkin's way in beside the API of the collector, where its other look-alikes are.
+    pub fn zipkin(self) -> axum::Router {
+        let answer = move |request: axum::extract::Request| {
+            let http = self.clone();
+            async move { http.answer(request).await.map(axum::body::Body::new) }
+        };
+        axum::Router::new().route("/zipkin/api/v2/spans", axum::routing::post(answer))
+    }
+
+    async fn take<B>(
         &self,
         signal: Signal,
         shape: Option<Shape>,
         headers: &http::HeaderMap,
-        body: &mut Incoming,
-    ) -> Result<(Shape, Rejected), Refusal> {
+        body: &mut B,
+    ) -> Result<(Shape, Rejected), Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
         if self.token.as_ref().is_some_and(|token| !token.allows(headers)) {
             return Err(Refusal::new(Reason::Unauthenticated, "send `authorization: Bearer TOKEN`"));
         }
@@ -79,7 +98,7 @@ impl Http {
         let limits = self.intake.limits();
         let limit = Limit { bytes: limits.http_request_bytes, setting: "limits.http_request_bytes" };
         let mut share = self.intake.share();
-        let body = body::read(body, limit, limits.body_timeout, &mut share).await?;
+        let body = body::read(body, (limit, limits), &mut share, self.intake.pool()).await?;
         let request = intake::Request { signal, shape, compression, body, limit, share };
         Ok((shape, self.intake.take(request).await?))
     }
@@ -94,7 +113,7 @@ fn signal(path: &str) -> Option<Signal> {
     }
 }
 
-fn encoding(request: &Request<Incoming>) -> Option<Encoding> {
+fn encoding<B>(request: &Request<B>) -> Option<Encoding> {
     Encoding::of_content_type(request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 

@@ -16,6 +16,7 @@ use super::commit::{Pending, Room};
 use super::compression::{self, Limit};
 use super::counters::Counters;
 use super::decode::{self, Decoded, Rejected};
+use super::pool::Pool;
 use super::{Reason, Refusal};
 use crate::batch::Batch;
 use crate::clock;
@@ -43,6 +44,7 @@ pub struct Intake {
     outlets: Outlets,
     queue: SyncSender<Pending>,
     budget: Budget,
+    pool: Pool,
     limits: Limits,
     counters: Arc<Counters>,
 }
@@ -71,8 +73,17 @@ pub(super) enum Shape {
 
 impl Intake {
     /// An intake whose requests are committed by whoever owns the other end of `queue`.
-    pub(super) fn new(outlets: Outlets, queue: SyncSender<Pending>, limits: Limits, counters: Arc<Counters>) -> Self {
-        Self { outlets, queue, budget: Budget::new(limits.in_flight_bytes), limits, counters }
+    pub(super) fn new(
+        outlets: Outlets,
+        queue: SyncSender<Pending>,
+        limits: Limits,
+        (counters, pool): (Arc<Counters>, Pool),
+    ) -> Self {
+        Self { outlets, queue, budget: Budget::new(limits.in_flight_bytes), pool, limits, counters }
+    }
+
+    pub(super) const fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -95,7 +106,7 @@ impl Intake {
             Shape::Otlp(encoding) => encoding,
             Shape::Zipkin => Encoding::Protobuf,
         };
-        let (decoded, body, share) = read(request).await?;
+        let (decoded, body, share) = read(request, &self.pool).await?;
         let rejected = decoded.rejected.clone();
         self.counters.rejected_items.fetch_add(rejected.items, Relaxed);
         let size = body.len();
@@ -125,6 +136,18 @@ impl Intake {
     }
 }
 
+/// A body that gives its part of the budget back when nobody holds it any more.
+struct Held {
+    body: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 async fn reserve<T>(
     queue: &mpsc::Sender<T>,
     wait: Duration,
@@ -142,19 +165,28 @@ fn stopping() -> Refusal {
     Refusal::new(Reason::Stopping, "the collector is stopping; try again")
 }
 
-async fn read(request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
+async fn read(request: Request, pool: &Pool) -> Result<(Decoded, Bytes, Share), Refusal> {
     if request.body.len() < LARGE_BODY && request.compression == Compression::None {
-        return read_now(request);
+        return read_now(request, pool);
     }
-    match tokio::task::spawn_blocking(move || read_now(request)).await {
+    let pool = pool.clone();
+    match tokio::task::spawn_blocking(move || read_now(request, &pool)).await {
         Ok(result) => result,
         Err(_) => Err(stopping()),
     }
 }
 
-fn read_now(mut request: Request) -> Result<(Decoded, Bytes, Share), Refusal> {
-    let body = compression::decompress(request.compression, request.body, request.limit, &mut request.share)?;
+fn read_now(mut request: Request, pool: &Pool) -> Result<(Decoded, Bytes, Share), Refusal> {
+    let outputs = (&mut request.share, pool);
+    let body = compression::decompress(request.compression, request.body, request.limit, outputs)?;
+    let none = request.share.none();
     match request.shape {
+        Shape::Otlp(Encoding::Protobuf) if request.signal == Signal::Traces => {
+            // Spans stay where they lie until history has written them, and so long they hold their part of the budget. Whoever sends
+            // the request on has a bound of its own.
+            let held = Bytes::from_owner(Held { body: body.clone(), _share: request.share });
+            Ok((decode::decode(request.signal, Encoding::Protobuf, &held)?, body, none))
+        }
         Shape::Otlp(encoding) => {
             let decoded = decode::decode(request.signal, encoding, &body)?;
             Ok((decoded, body, request.share))

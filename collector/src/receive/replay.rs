@@ -49,7 +49,7 @@ fn pass_on(position: u64, record: &Record, known: &mut Known, outlets: &Outlets,
         counters.journal_lost.fetch_add(1, Relaxed);
         decode::Decoded::default()
     });
-    let batch = Arc::new(known.take_out(position, record, decoded, counters));
-    let to_history = outlets.history.blocking_send(Arc::clone(&batch));
-    outlets.live.blocking_send(batch).is_ok() && to_history.is_ok()
+    let (live, kept) = known.take_out(position, record, decoded, counters).split();
+    let to_history = outlets.history.blocking_send(Arc::new(kept));
+    outlets.live.blocking_send(Arc::new(live)).is_ok() && to_history.is_ok()
 }

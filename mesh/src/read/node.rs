@@ -54,7 +54,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn listener(&mut self, written: &Cursor<'_>, mapping: PortMapping) -> Listener {
+    pub(super) fn listener(&mut self, written: &Cursor<'_>, mapping: PortMapping) -> Listener {
         let PortMapping { port, protocol } = mapping;
         let tls = listener_tls(written);
         if tls.is_some() && has_unread_trust(written) {
@@ -100,7 +100,8 @@ pub(super) fn port_mapping(listener: &Cursor<'_>) -> Option<PortMapping> {
     Some(PortMapping { port: mapping.number("port")?, protocol: protocol(mapping.text("protocol")?) })
 }
 
-fn access_log(logging: &Cursor<'_>) -> Option<AccessLog> {
+/// Where a proxy writes a line for each request.
+pub(super) fn access_log(logging: &Cursor<'_>) -> Option<AccessLog> {
     let file = logging.get("accessLog")?.get("file")?;
     let format = file.get("format");
     let text = format.as_ref().and_then(|format| format.text("text"));

@@ -37,7 +37,8 @@ impl Reader<'_, '_> {
 
     fn subject<'d>(&mut self, document: &'d Document<'_>) -> Option<Subject<'d>> {
         let spec = cursor(document);
-        let node = self.index.resolve(Kind::Node, &spec, document.id.namespace(), self.findings)?;
+        let kind = if spec.get("virtualGatewayRef").is_some() { Kind::Gateway } else { Kind::Node };
+        let node = self.index.resolve(kind, &spec, document.id.namespace(), self.findings)?;
         Some(Subject { id: document.id.clone(), node, spec })
     }
 

@@ -22,8 +22,7 @@ use crate::{
 };
 
 /// Said of a route that App Mesh would have tried again unasked.
-const NO_HIDDEN_RETRIES: &str =
-    "tried once; App Mesh tried twice more on 503, refused and reset connections: write a retryPolicy to have that";
+const NO_HIDDEN_RETRIES: &str = "tried once; App Mesh tried twice more on 503, refused and reset connections: write a retryPolicy, or run proxies with --app-mesh-retries, to have that";
 
 /// The priority of routes without one: after 1000, the last that can be written.
 const NO_PRIORITY: u16 = 1_001;
@@ -172,7 +171,7 @@ fn grpc_event(word: &str) -> Option<GrpcRetryEvent> {
 }
 
 /// Greater is tried first.
-fn specificity(matches: &RouteMatch) -> (u8, usize, usize) {
+pub(super) fn specificity(matches: &RouteMatch) -> (u8, usize, usize) {
     let (form, length) = match &matches.path {
         TextMatch::Exact(path) => (2, path.len()),
         TextMatch::Regex(pattern) => (1, pattern.as_str().len()),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Reader, cursor};
 use crate::cursor::Cursor;
+use crate::index::Kind;
 use crate::select::Document;
 use crate::{CertificateFiles, ClientPolicy, ClientTls, ListenerTls, Mesh, TlsMode};
 
@@ -12,8 +13,12 @@ impl Reader<'_, '_> {
     /// server, so its documents may well do without a policy.
     pub(super) fn plain_calls(&mut self, document: &Document<'_>, mesh: &Mesh) {
         let spec = cursor(document);
-        let Some(node) = mesh.nodes.get(&document.id) else { return };
-        for backend in node.backends.iter().filter(|backend| backend.policy.is_none()) {
+        let backends = match Kind::of(document) {
+            Some(Kind::Node) => mesh.nodes.get(&document.id).map(|node| &node.backends),
+            Some(Kind::Gateway) => mesh.gateways.get(&document.id).map(|gateway| &gateway.backends),
+            _ => None,
+        };
+        for backend in backends.into_iter().flatten().filter(|backend| backend.policy.is_none()) {
             let servers = mesh.providers(&backend.service);
             let mut listeners =
                 servers.iter().filter_map(|server| mesh.nodes.get(server)).flat_map(|server| &server.listeners);

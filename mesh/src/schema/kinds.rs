@@ -1,6 +1,7 @@
 //! The kinds of `appmesh.k8s.aws/v1beta2`, field by field, after the Go types of AWS's controller (Apache-2.0,
 //! `apis/appmesh/v1beta2`); and the list of all kinds, ours of `tripline.dev/v1` included.
 
+use super::gateway::{GATEWAY, GATEWAY_ROUTE, GATEWAY_ROUTE_KINDS};
 use super::policy;
 use super::route::ROUTE;
 use super::tls::{CLIENT_POLICY, LISTENER_TLS};
@@ -33,22 +34,25 @@ pub(crate) const ALL: &[Kind] = &[
     Kind { name: "VirtualNode", api_version: API_VERSION, spec: Shape::Object(NODE, Rule::Free) },
     Kind { name: "VirtualRouter", api_version: API_VERSION, spec: Shape::Object(ROUTER, Rule::Free) },
     Kind { name: "VirtualService", api_version: API_VERSION, spec: Shape::Object(SERVICE, Rule::Free) },
+    Kind { name: "VirtualGateway", api_version: API_VERSION, spec: Shape::Object(GATEWAY, Rule::Free) },
+    Kind {
+        name: "GatewayRoute",
+        api_version: API_VERSION,
+        spec: Shape::Object(GATEWAY_ROUTE, Rule::OneOf(GATEWAY_ROUTE_KINDS)),
+    },
     Kind { name: "TrafficPolicy", api_version: OWN_API_VERSION, spec: Shape::Object(policy::TRAFFIC, Rule::Free) },
     Kind {
         name: "AuthorizationPolicy",
         api_version: OWN_API_VERSION,
-        spec: Shape::Object(policy::AUTHORIZATION, Rule::Free),
+        spec: Shape::Object(policy::AUTHORIZATION, policy::GUARDED),
     },
-    Kind { name: "RateLimit", api_version: OWN_API_VERSION, spec: Shape::Object(policy::RATE_LIMIT, Rule::Free) },
+    Kind { name: "RateLimit", api_version: OWN_API_VERSION, spec: Shape::Object(policy::RATE_LIMIT, policy::GUARDED) },
     Kind { name: "FaultInjection", api_version: OWN_API_VERSION, spec: Shape::Object(policy::FAULT, Rule::Free) },
 ];
 
 /// Kinds of the group that are passed over, and why.
-pub(crate) const PASSED_OVER: &[(&str, &str)] = &[
-    ("VirtualGateway", "gateways are not supported; put a sidecar before the entry service instead"),
-    ("GatewayRoute", "gateways are not supported; put a sidecar before the entry service instead"),
-    ("BackendGroup", "backend groups are not supported; list the services under spec.backends of each node"),
-];
+pub(crate) const PASSED_OVER: &[(&str, &str)] =
+    &[("BackendGroup", "backend groups are not supported; list the services under spec.backends of each node")];
 
 /// Names, and whatever else Kubernetes keeps there.
 pub(crate) const METADATA: Shape =
@@ -57,8 +61,8 @@ pub(crate) const METADATA: Shape =
 /// Fields of a document beside its `spec`.
 pub(crate) const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
-const AWS_NAME: Field = optional("awsName", NAME).noted("by default as App Mesh makes it");
-const MESH_REF: Field = noise("meshRef", "every document given belongs to the one mesh");
+pub(super) const AWS_NAME: Field = optional("awsName", NAME).noted("by default as App Mesh makes it");
+pub(super) const MESH_REF: Field = noise("meshRef", "every document given belongs to the one mesh");
 
 const MESH: &[Field] = &[
     AWS_NAME,
@@ -84,29 +88,31 @@ const NODE: &[Field] = &[
     ),
     ignored("backendGroups", "backend groups are not supported; list the services under spec.backends"),
     optional("backendDefaults", Shape::Object(&[optional("clientPolicy", CLIENT_POLICY)], Rule::Free)),
-    optional(
-        "logging",
-        Shape::Object(
-            &[optional(
-                "accessLog",
-                Shape::Object(
-                    &[optional(
-                        "file",
-                        Shape::Object(
-                            &[
-                                required("path", Shape::Text { min: 1, max: 255 }),
-                                optional("format", Shape::Object(LOG_FORMAT, Rule::OneOf(&["text", "json"]))),
-                            ],
-                            Rule::Free,
-                        ),
-                    )],
-                    Rule::Free,
-                ),
-            )],
-            Rule::Free,
-        ),
-    ),
+    LOGGING,
 ];
+
+pub(super) const LOGGING: Field = optional(
+    "logging",
+    Shape::Object(
+        &[optional(
+            "accessLog",
+            Shape::Object(
+                &[optional(
+                    "file",
+                    Shape::Object(
+                        &[
+                            required("path", Shape::Text { min: 1, max: 255 }),
+                            optional("format", Shape::Object(LOG_FORMAT, Rule::OneOf(&["text", "json"]))),
+                        ],
+                        Rule::Free,
+                    ),
+                )],
+                Rule::Free,
+            ),
+        )],
+        Rule::Free,
+    ),
+);
 
 const LOG_FORMAT: &[Field] = &[
     optional("text", Shape::Text { min: 1, max: 1_000 }),
@@ -170,9 +176,12 @@ const LISTENER: &[Field] = &[
     optional("connectionPool", Shape::Object(POOL, Rule::OneOf(&["http", "http2", "grpc", "tcp"])))
         .noted("holds at the server's proxy"),
     optional("outlierDetection", Shape::Object(OUTLIER, Rule::Free)),
-    ignored("healthCheck", "no active checks are made; outlier detection and breakers find broken endpoints"),
+    HEALTH_CHECK,
     optional("tls", LISTENER_TLS),
 ];
+
+pub(super) const HEALTH_CHECK: Field =
+    ignored("healthCheck", "no active checks are made; outlier detection and breakers find broken endpoints");
 
 const REQUEST_TIMEOUT: Shape =
     Shape::Object(&[optional("perRequest", DURATION), optional("idle", DURATION)], Rule::Free);
@@ -184,7 +193,7 @@ const TIMEOUT: &[Field] = &[
     optional("tcp", Shape::Object(&[optional("idle", DURATION)], Rule::Free)),
 ];
 
-const REQUEST_POOL: Shape = Shape::Object(&[required("maxRequests", COUNT)], Rule::Free);
+pub(super) const REQUEST_POOL: Shape = Shape::Object(&[required("maxRequests", COUNT)], Rule::Free);
 
 const POOL: &[Field] = &[
     optional(

@@ -1,10 +1,13 @@
 //! Our own kinds, `tripline.dev/v1`: what App Mesh's language has no words for.
 //!
 //! Each names one virtual node by `virtualNodeRef`. A `TrafficPolicy` is carried out by its clients, `AuthorizationPolicy`
-//! and `RateLimit` by its own proxy, `FaultInjection` by the clients.
+//! and `RateLimit` (which may name a gateway by `virtualGatewayRef` instead) by its own proxy, `FaultInjection` by the clients.
 
 use super::route::{HEADER, METHOD, QUERY, TEXT};
 use super::{COUNT, COUNT_OR_ZERO, DURATION, Field, POSITIVE_DURATION, REFERENCE, Rule, Shape, optional, required};
+
+/// Whose proxy carries out a policy about what comes in.
+pub(super) const GUARDED: Rule = Rule::OneOf(&["virtualNodeRef", "virtualGatewayRef"]);
 
 const NODE_REF: Field = required("virtualNodeRef", REFERENCE);
 const PERCENT: Shape = Shape::Number { min: 1, max: 100 };
@@ -86,7 +89,8 @@ const MATCH: Field = optional(
 const IDENTITIES: Shape = Shape::List { of: &Shape::Text { min: 1, max: 255 }, min: 1, max: 100 };
 
 pub(super) const AUTHORIZATION: &[Field] = &[
-    NODE_REF,
+    optional("virtualNodeRef", REFERENCE),
+    optional("virtualGatewayRef", REFERENCE),
     optional("action", Shape::Word(&["ALLOW", "DENY"])),
     required(
         "rules",
@@ -95,7 +99,8 @@ pub(super) const AUTHORIZATION: &[Field] = &[
 ];
 
 pub(super) const RATE_LIMIT: &[Field] = &[
-    NODE_REF,
+    optional("virtualNodeRef", REFERENCE),
+    optional("virtualGatewayRef", REFERENCE),
     MATCH,
     optional("per", Shape::Word(&["CLIENT", "ALL"])),
     required("requests", COUNT),

@@ -1,7 +1,5 @@
 //! The attributes that the rules of this module read, as numbers: a name is compared once, on arrival.
 
-use std::sync::LazyLock;
-
 macro_rules! keys {
     ($($variant:ident $name:literal),* $(,)?) => {
         /// An attribute that some rule reads.
@@ -64,19 +62,54 @@ keys! {
     NetSockPeerPort "net.sock.peer.port",
 }
 
-/// The keys by the length of their names, of which few are equal.
-static BY_LENGTH: LazyLock<Vec<Vec<Key>>> = LazyLock::new(|| {
-    let longest = Key::ALL.iter().map(|key| key.name().len()).max().unwrap_or_default();
-    let of_length = |length| Key::ALL.iter().copied().filter(|key| key.name().len() == length).collect();
-    (0..=longest).map(of_length).collect()
-});
+/// Places of the table: so many that a search finds a factor which gives each key one of its own.
+const PLACES: usize = 512;
+/// What a place without a key holds.
+const NONE: u8 = u8::MAX;
+
+/// The factor, and the number of the key at each place. Found when this is compiled.
+const TABLE: (u64, [u8; PLACES]) = {
+    let mut factor = 0x9e37_79b9_7f4a_7c15_u64;
+    loop {
+        if let Some(places) = places(factor) {
+            break (factor, places);
+        }
+        factor = factor.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(2);
+    }
+};
+
+/// The keys at their places; none when two have the same.
+const fn places(factor: u64) -> Option<[u8; PLACES]> {
+    let (mut places, mut index) = ([NONE; PLACES], 0);
+    while index < Key::ALL.len() {
+        let place = place(Key::ALL[index].name().as_bytes(), factor);
+        if places[place] != NONE {
+            return None;
+        }
+        places[place] = index as u8;
+        index += 1;
+    }
+    Some(places)
+}
+
+/// The place of a name: by its last eight bytes and its length. Names that are shorter share one place, and only one of them may
+/// be a key.
+#[inline]
+const fn place(name: &[u8], factor: u64) -> usize {
+    let last = match name.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => 0,
+    };
+    ((last ^ (name.len() as u64) << 56).wrapping_mul(factor) >> (64 - PLACES.trailing_zeros())) as usize
+}
 
 impl Key {
     /// The one of that name.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
-        let candidates = BY_LENGTH.get(name.len())?;
-        candidates.iter().copied().find(|key| key.name().as_bytes() == name)
+        static PLACES_OF: [u8; PLACES] = TABLE.1;
+        let number = *PLACES_OF.get(place(name, TABLE.0))?;
+        Self::ALL.get(usize::from(number)).copied().filter(|key| key.name().as_bytes() == name)
     }
 }
 
@@ -90,6 +123,8 @@ mod tests {
             assert_eq!(Key::of(key.name().as_bytes()), Some(*key));
         }
         assert_eq!(Key::of(b"server.addresS"), None);
+        assert_eq!(Key::of(b"Server.address"), None);
+        assert_eq!((Key::of(b""), Key::of(b"a"), Key::of(b"user.id")), (None, None, None));
         assert!(Key::ALL.len() <= 64);
     }
 }

@@ -34,12 +34,26 @@ pub struct RawSpan<'a> {
     /// Its status.
     pub status: SpanStatus,
     odd_time: bool,
+    message: &'a [u8],
     name: &'a [u8],
     status_message: &'a [u8],
     trace_state: &'a [u8],
     attributes: &'a [u8],
     events: &'a [u8],
     links: &'a [u8],
+}
+
+/// Where a span lies within its request, and what it is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Start, by the sender's clock.
+    pub start: Timestamp,
+    /// Index into [`super::Spans::identities`].
+    pub source: u32,
+    /// Index into [`super::Spans::names`].
+    pub name: u32,
+    pub(super) from: u32,
+    pub(super) len: u32,
 }
 
 /// What became of a span message.
@@ -69,6 +83,7 @@ impl Part {
     }
 }
 
+#[inline]
 pub(super) fn parse(message: &[u8]) -> Result<Parsed<'_>, Malformed> {
     let (mut trace_id, mut span_id, mut parent): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let (mut name, mut trace_state, mut status_message): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
@@ -110,6 +125,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Parsed<'_>, Malformed> {
         end: end.max(start),
         status: status_of(status as i32),
         odd_time: crate::span::is_odd(start, end),
+        message,
         name,
         status_message,
         trace_state,
@@ -133,6 +149,18 @@ fn read_status<'a>(message: &'a [u8], code: &mut u64, text: &mut &'a [u8]) -> Re
 }
 
 impl<'a> RawSpan<'a> {
+    #[inline]
+    pub(super) fn place(&self, body: &[u8], source: u32, name: u32) -> Place {
+        // Requests are far below four gigabytes.
+        let from = (self.message.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+        Place { start: self.start, source, name, from: from as u32, len: self.message.len() as u32 }
+    }
+
+    /// Operation, as its bytes came.
+    pub(super) const fn name_bytes(&self) -> &'a [u8] {
+        self.name
+    }
+
     /// Operation, cut.
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
@@ -169,6 +197,12 @@ impl<'a> RawSpan<'a> {
         while let Ok(Some((key, value))) = attributes.next() {
             each(key, value);
         }
+    }
+
+    /// Whether it links to other spans.
+    #[must_use]
+    pub const fn has_links(&self) -> bool {
+        !self.links.is_empty()
     }
 
     /// Whether it has events.

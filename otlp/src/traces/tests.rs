@@ -127,7 +127,7 @@ prop_compose! {
 }
 
 /// Fails unless the walk read the same as prost; and unless the facts say the same as the records.
-fn assert_same(spans: &Spans, by_prost: &DecodedSpans) {
+pub(crate) fn assert_same(spans: &Spans, by_prost: &DecodedSpans) {
     assert_eq!(spans.records(), by_prost.spans);
     assert_eq!((spans.rejected, spans.odd_times), (by_prost.rejected, by_prost.odd_times));
     for (facts, record) in spans.facts.iter().zip(&by_prost.spans) {
@@ -166,8 +166,9 @@ proptest! {
         let records = spans.records();
         let mut index = 0;
         spans.each(|span, _| {
-            let mut text = String::new();
+            let mut text = Vec::new();
             span.write_attributes(&mut text);
+            let text = String::from_utf8(text).unwrap();
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json_of(&records[index]), "{text}");
             index += 1;
         });

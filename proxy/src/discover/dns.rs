@@ -2,9 +2,10 @@
 //!
 //! A name is looked up again when its time to live is over, between one second and thirty. A name that no longer resolves
 //! keeps its last good answer. IPv4 is preferred, as App Mesh did where nothing was said. A name that begins with `_`
-//! (`_http._tcp.payments.internal`) is a service's: its SRV records say hosts and ports. Of several priorities the most wanted
-//! one is taken; weights are not used, because the balancing measures what an endpoint can bear.
+//! (`_http._tcp.payments.internal`) is a service's: its SRV records say hosts and ports, priorities and weights. A host of theirs that does
+//! not resolve is left out as long as another one does.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use tokio::time::Instant;
 
-use super::Discovery;
+use super::{Discovery, Found};
 
 /// Shortest and longest time between two look-ups of a name.
 const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -56,7 +57,7 @@ pub(super) struct Dns {
 }
 
 /// Addresses, and until when they hold.
-type Answer = (Vec<SocketAddr>, Instant);
+type Answer = (Vec<Found>, Instant);
 
 impl Dns {
     /// Looks up a name when first asked.
@@ -75,7 +76,7 @@ impl Dns {
 
     async fn addresses(&self, name: &str, port: u16) -> Result<Answer, NetError> {
         let answer = self.resolver.lookup_ip(name).await?;
-        let addresses = preferred(answer.iter()).into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let addresses = preferred(answer.iter()).into_iter().map(|ip| SocketAddr::new(ip, port).into()).collect();
         Ok((addresses, Instant::from_std(answer.valid_until())))
     }
 
@@ -83,25 +84,33 @@ impl Dns {
         let answer = self.resolver.srv_lookup(&*self.name).await?;
         let mut until = Instant::from_std(answer.valid_until());
         let records = answer.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some((srv.priority, srv.target.to_utf8(), srv.port)),
+            RData::SRV(srv) => Some((srv.priority, srv.weight, srv.target.to_utf8(), srv.port)),
             _ => None,
         });
-        let records: Vec<(u16, String, u16)> = records.take(MAX_HOSTS).collect();
-        let wanted = records.iter().map(|(priority, ..)| *priority).min();
-        let mut all = Vec::new();
-        for (_, host, port) in records.iter().filter(|(priority, ..)| Some(*priority) == wanted) {
-            let (addresses, holds) = self.addresses(host, *port).await?;
-            all.extend(addresses);
-            until = until.min(holds);
+        let records: Vec<(u16, u16, String, u16)> = records.take(MAX_HOSTS).collect();
+        let (mut all, mut failed) = (Vec::new(), None);
+        for (tier, weight, host, port) in &records {
+            match self.addresses(host, *port).await {
+                Ok((found, holds)) => {
+                    all.extend(found.into_iter().map(|found| Found { tier: *tier, weight: *weight, ..found }));
+                    until = until.min(holds);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let (true, Some(error)) = (all.is_empty(), failed) {
+            return Err(error);
         }
         all.sort_unstable();
-        all.dedup();
+        // An address that is named twice is in its more wanted tier.
+        let mut seen = BTreeSet::new();
+        all.retain(|found| seen.insert(found.address));
         Ok((all, until))
     }
 }
 
 impl Discovery for Dns {
-    async fn next(&mut self) -> Vec<SocketAddr> {
+    async fn next(&mut self) -> Vec<Found> {
         let (shortest, longest) = REFRESH;
         loop {
             if let Some(next) = self.next {

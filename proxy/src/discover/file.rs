@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Discovery;
+use super::{Discovery, Found};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -90,14 +90,14 @@ fn parse(text: &str) -> Result<Vec<SocketAddr>, String> {
 }
 
 impl Discovery for WatchedFile {
-    async fn next(&mut self) -> Vec<SocketAddr> {
+    async fn next(&mut self) -> Vec<Found> {
         loop {
             let first = self.seen.is_none();
             if !first {
                 tokio::time::sleep(PERIOD).await;
             }
             if let Some(endpoints) = self.look() {
-                return endpoints;
+                return endpoints.into_iter().map(Found::from).collect();
             }
         }
     }
@@ -116,13 +116,13 @@ mod tests {
         assert!(waits.is_err(), "a file that is not there yet is waited for");
         fs::write(&path, "# ours\n10.0.0.2:80\n10.0.0.1:80 # the old one\n\n").unwrap();
         let found = file.next().await;
-        assert_eq!(found, ["10.0.0.1:80", "10.0.0.2:80"].map(|a| a.parse::<SocketAddr>().unwrap()));
+        assert_eq!(found, ["10.0.0.1:80", "10.0.0.2:80"].map(|a| a.parse::<SocketAddr>().unwrap().into()));
         for bad in ["", "10.0.0.1:80\nlocalhost:80\n", "10.0.0.1\n"] {
             fs::write(&path, bad).unwrap();
             let waits = tokio::time::timeout(Duration::from_secs(5), file.next()).await;
             assert!(waits.is_err(), "{bad:?} gave {waits:?}");
         }
         fs::write(&path, "[::1]:81\n").unwrap();
-        assert_eq!(file.next().await, ["[::1]:81".parse::<SocketAddr>().unwrap()]);
+        assert_eq!(file.next().await, ["[::1]:81".parse::<SocketAddr>().unwrap().into()]);
     }
 }

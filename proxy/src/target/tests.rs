@@ -24,11 +24,15 @@ fn target_with(endpoints: usize, policy: TrafficPolicy) -> Arc<Target> {
         policy: Some(Arc::new(policy)),
     };
     let target = Arc::new(Target::new(0, &weighted, 1, Events::for_test()));
-    let endpoints: Vec<_> = (0..endpoints)
-        .map(|n| (format!("10.0.0.{n}:80"), Arc::from([SocketAddr::from(([10, 0, 0, n as u8], 80))])))
-        .collect();
+    let endpoints: Vec<_> = (0..endpoints).map(|n| placed(n as u8)).collect();
     target.set_endpoints(&endpoints, at(0));
     target
+}
+
+/// The endpoint 10.0.0.N:80.
+fn placed(n: u8) -> Placed {
+    let address = SocketAddr::from(([10, 0, 0, n], 80));
+    Placed::new(address.to_string(), Arc::from([address]))
 }
 
 fn at(millis: u64) -> Timestamp {
@@ -84,8 +88,7 @@ fn the_less_loaded_of_two_is_picked_and_a_retry_goes_elsewhere() {
 fn endpoints_that_stay_keep_their_breakers() {
     let target = target(1);
     fail(&target, 5);
-    let stays = ("10.0.0.0:80".to_owned(), Arc::from([SocketAddr::from(([10, 0, 0, 0], 80))]));
-    target.set_endpoints(std::slice::from_ref(&stays), at(1));
+    target.set_endpoints(&[placed(0)], at(1));
     assert!(target.pick(Wish::default(), at(1)).is_err());
     target.set_endpoints(&[], at(1));
     assert!(matches!(target.pick(Wish::default(), at(1)), Err(NoPick::Unresolved)));
@@ -142,9 +145,7 @@ fn a_key_stays_with_its_endpoint_until_that_is_ejected() {
 fn an_endpoint_that_joins_others_starts_slowly() {
     let target =
         target_with(1, TrafficPolicy { slow_start: Some(Duration::from_secs(100)), ..TrafficPolicy::default() });
-    let two: Vec<_> =
-        (0..2).map(|n: u8| (format!("10.0.0.{n}:80"), Arc::from([SocketAddr::from(([10, 0, 0, n], 80))]))).collect();
-    target.set_endpoints(&two, at(0));
+    target.set_endpoints(&[placed(0), placed(1)], at(0));
     let joins = |from: u64| (0..1_000).filter(|n| take(&target, from + n / 100, 1) == "10.0.0.1:80").count();
     let (young, grown) = (joins(1), joins(200_000));
     assert!(young < 60, "{young} of 1000 went to the endpoint that has just joined");
@@ -193,11 +194,58 @@ fn one_suppressed_trip_a_window_is_an_event() {
     let (events, mut waiting) = Events::with_queue_for_test();
     let declared = target(2).declared().clone();
     let target = Arc::new(Target::new(0, &declared, 1, events));
-    let two: Vec<_> =
-        (0..2).map(|n: u8| (format!("10.0.0.{n}:80"), Arc::from([SocketAddr::from(([10, 0, 0, n], 80))]))).collect();
-    target.set_endpoints(&two, at(0));
+    target.set_endpoints(&[placed(0), placed(1)], at(0));
     fail(&target, 50);
     let told: Vec<_> = std::iter::from_fn(|| waiting.try_recv().ok()).map(|event| (event.from, event.to)).collect();
     let (closed, open) = (BreakerState::Closed, BreakerState::Open);
     assert_eq!(told, [(closed, open), (closed, closed)]);
+}
+
+/// How many of a thousand calls each of the endpoints 0 to 2 gets, of so many that chance hardly shows.
+fn shares(target: &Arc<Target>, key: impl Fn(u64) -> Option<u64>) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for number in 0..20_000 {
+        let picked = target.pick(Wish { key: key(number), ..Wish::default() }, at(number)).unwrap();
+        let n: usize = picked.endpoint.label()[7..8].parse().unwrap();
+        counts[n] += 1;
+        picked.ends(Outcome::Success, TraceId::from_bytes([1; 16]).unwrap(), at(number + 1));
+    }
+    counts.map(|count| count / 20)
+}
+
+#[test]
+fn weights_give_shares_whatever_the_balancing() {
+    for balance in
+        [Balance::PeakEwma, Balance::RoundRobin, Balance::LeastRequests, Balance::RingHash(HashKey::Header("x".into()))]
+    {
+        let target = target_with(1, TrafficPolicy { balance: balance.clone(), ..TrafficPolicy::default() });
+        target.set_endpoints(&[], at(0));
+        let weighing = |n: u8, weight: u16| Placed { weight, ..placed(n) };
+        target.set_endpoints(&[weighing(0, 60), weighing(1, 30), weighing(2, 10)], at(0));
+        let [a, b, c] = shares(&target, |number| Some(crate::balance::hash(&number.to_be_bytes())));
+        assert!(
+            (500..700).contains(&a) && (220..380).contains(&b) && (50..160).contains(&c),
+            "{balance:?}: {a} {b} {c}"
+        );
+    }
+}
+
+#[test]
+fn a_less_wanted_tier_is_called_only_when_no_better_one_lets_a_call_pass() {
+    let target = target(0);
+    let tiered = |n: u8, tier: u16| Placed { tier, ..placed(n) };
+    target.set_endpoints(&[tiered(2, 20), tiered(0, 10), tiered(1, 10)], at(0));
+    let [a, b, c] = shares(&target, |_| None);
+    assert!(a > 300 && b > 300 && c == 0, "{a} {b} {c}");
+    for n in 0..2 {
+        assert!(target.force(&format!("shop/test>shop/payments@10.0.0.{n}:80"), Some(Forced::Open), at(0)));
+    }
+    assert_eq!(shares(&target, |_| None), [0, 0, 1_000]);
+    target.set_endpoints(&[tiered(2, 20), tiered(1, 10)], at(0));
+    assert!(target.force("shop/test>shop/payments@10.0.0.1:80", None, at(0)));
+    target.set_endpoints(&[tiered(2, 20), tiered(0, 10)], at(0));
+    let only = target.pick(Wish::default(), at(0)).unwrap();
+    assert_eq!(only.endpoint.label(), "10.0.0.0:80");
+    let again = target.pick(Wish { avoid: Some(&only.endpoint), ..Wish::default() }, at(0)).unwrap();
+    assert_eq!(again.endpoint.label(), "10.0.0.2:80", "a retry goes to the next tier rather than nowhere else");
 }

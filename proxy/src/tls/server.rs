@@ -44,6 +44,13 @@ pub(crate) enum Refused {
     Name,
 }
 
+impl Refused {
+    /// Whether it was refused for the time it took.
+    pub(crate) const fn is_late(&self) -> bool {
+        matches!(self, Self::Slow(_))
+    }
+}
+
 impl ServerSide {
     /// Reads the files of a listener.
     pub(crate) fn load(

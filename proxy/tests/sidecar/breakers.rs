@@ -119,3 +119,51 @@ fn the_client_counts_marked_failures_as_induced() {
     let opened = eventually("the transition", || collector.look(|kept| kept.transitions.first().cloned()));
     assert_eq!(opened.origin, FailureOrigin::Induced);
 }
+
+/// Whether the breaker has opened after answers with these statuses, in this order.
+fn opens_after(statuses: &[u16]) -> bool {
+    let app = App::start(|seen| Reply::of(seen.path()[1..].parse().unwrap()));
+    let client = Running::client(&web_and_checkout(app.address.port()), "shop/web", &Collector::start());
+    for status in statuses {
+        assert_eq!(get(client.outbound(), "checkout", &format!("/{status}"), "").status, *status);
+    }
+    get(client.outbound(), "checkout", "/200", "").status == 503
+}
+
+#[test]
+fn only_failures_of_the_server_count_and_a_429_counts_softly() {
+    assert!(opens_after(&[500; 5]));
+    assert!(!opens_after(&[404; 30]), "4xx are the caller's");
+    assert!(!opens_after(&[429; 30]), "nothing fails while it is busy");
+    assert!(!opens_after(&[500, 500, 500, 500, 404, 500]), "an answer that is none of its failures ends the run");
+    assert!(opens_after(&[500, 500, 500, 500, 429, 500]), "a 429 ends no run");
+}
+
+#[test]
+fn errors_of_our_own_making_are_told_from_the_servers() {
+    let (collector, app) = (Collector::start(), App::start(|_| Reply::of(500)));
+    let web = Node { name: "web", backends: vec!["checkout", "dead"], ..Node::default() };
+    let nodes = [
+        web,
+        Node { name: "checkout", port: Some(app.address.port()), ..Node::default() },
+        Node { name: "dead", port: Some(dead_port()), ..Node::default() },
+    ];
+    let client = Running::client(&mesh(&nodes), "shop/web", &collector);
+    for _ in 0..5 {
+        assert_eq!(get(client.outbound(), "checkout", "/", "").header("x-tripline-error"), None);
+        assert_eq!(get(client.outbound(), "dead", "/", "").header("x-tripline-error"), Some("connect_refused"));
+    }
+    let answered = collector.edge_with("shop/web>shop/checkout:http", Reporter::Client, 5);
+    assert_eq!((answered.answered_failures, answered.transport_failures), (5, 0));
+    let unanswered = collector.edge_with("shop/web>shop/dead:http", Reporter::Client, 5);
+    assert_eq!((unanswered.answered_failures, unanswered.transport_failures), (0, 5));
+    let told = eventually("both trips", || {
+        let trips = |kept: &crate::harness::collector::Kept| {
+            kept.transitions.iter().filter(|told| told.to == BreakerState::Open).cloned().collect::<Vec<_>>()
+        };
+        Some(collector.look(trips)).filter(|trips| trips.len() == 2)
+    });
+    let origin = |server: &str| told.iter().find(|trip| trip.server.name() == server).unwrap();
+    assert_eq!((origin("checkout").origin, origin("checkout").last_error.as_str()), (FailureOrigin::Remote, "500"));
+    assert_eq!((origin("dead").origin, origin("dead").last_error.as_str()), (FailureOrigin::Local, "connect_refused"));
+}

@@ -55,6 +55,46 @@ fn the_admin_port_shows_what_runs() {
 }
 
 #[test]
+fn it_is_ready_when_every_service_has_an_endpoint_and_until_it_drains() {
+    let (folder, app) = (tempfile::tempdir().unwrap(), App::start(|_| Reply::of(200).after(3_000)));
+    let file = folder.path().join("endpoints");
+    let documents = web_and_checkout(80)
+        + &crate::harness::mesh::policy("TrafficPolicy", "checkout", &format!("  endpointsFile: {}\n", file.display()));
+    let mut client = Running::client(&documents, "shop/web", &Collector::start());
+    let waiting = client.admin("/readyz");
+    assert_eq!(waiting.status, 503, "{waiting:?}");
+    assert!(waiting.body.contains("not resolved yet"), "{waiting:?}");
+    assert_eq!(client.admin("/healthz").status, 200, "alive all the same");
+    std::fs::write(&file, app.address.to_string()).unwrap();
+    eventually("it to be ready", || (client.admin("/readyz").status == 200).then_some(()));
+    let mut under_way = Connection::open(client.outbound());
+    under_way.send("GET / HTTP/1.1\r\nHost: checkout\r\n\r\n");
+    eventually("the request at the server", || (!app.seen().is_empty()).then_some(()));
+    assert_eq!(client.admin_post("/drain").status, 202);
+    let draining = client.admin("/readyz");
+    assert_eq!((draining.status, draining.body.as_str()), (503, "draining\n"));
+    assert_eq!(under_way.answer().unwrap().status, 200);
+    client.stop();
+}
+
+#[test]
+fn changes_are_taken_from_this_machine_only() {
+    let any = Settings { admin: "0.0.0.0:0".parse().unwrap(), ..settings(&Collector::start()) };
+    let client = Running::start(&web_and_checkout(80), "shop/web", &any);
+    // Nothing is sent: the kernel only says by which of its addresses it would go there.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").expect("this test needs a machine with a network");
+    let outside = std::net::SocketAddr::new(socket.local_addr().unwrap().ip(), client.admin_address().port());
+    assert!(!outside.ip().is_loopback());
+    for path in ["/drain", "/reload", "/breakers?id=x&hold=open"] {
+        let post = format!("POST {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(call(outside, &post).status, 403, "{path}");
+    }
+    assert_eq!(get(outside, "admin", "/metrics", "").status, 200, "looking is allowed");
+    assert_eq!(client.admin("/readyz").status, 200, "nothing drains");
+}
+
+#[test]
 fn stopping_finishes_what_is_under_way_and_reports_it() {
     let (collector, app) = (Collector::start(), App::start(|_| Reply::of(200).after(400)));
     let mut client = Running::client(&web_and_checkout(app.address.port()), "shop/web", &collector);

@@ -8,6 +8,7 @@ use std::thread;
 
 use tripline_proxy::{LimitArgs, Settings};
 
+use crate::harness::certificates::{Authority, listener};
 use crate::harness::proxy::settings;
 use crate::harness::{App, Collector, Connection, Node, Reply, Running, call, eventually, get, mesh};
 
@@ -80,6 +81,20 @@ fn slow_and_large_bodies() {
     world.expect_hits("body_timeout", 1);
     let breakers = world.client.admin("/breakers").body;
     assert!(breakers.contains("\"trips\": 0"), "a caller's body is nobody else's failure: {breakers}");
+}
+
+#[test]
+fn slow_handshakes() {
+    let (authority, app) = (Authority::new(), App::start(|_| Reply::of(200)));
+    let tls = listener("STRICT", &authority.issue("checkout", &["checkout"]), None);
+    let checkout = Node { name: "checkout", port: Some(80), listener: tls, ..Node::default() };
+    let limits = LimitArgs { handshake_timeout_ms: 100, ..LimitArgs::default() };
+    let settings = Settings { limits, app: Some(app.address), ..settings(&Collector::start()) };
+    let server = Running::start(&mesh(&[checkout]), "shop/checkout", &settings);
+    let mut slow = Connection::open(server.inbound());
+    assert!(slow.is_closed(), "without a word for too long");
+    let line = "tripline_proxy_limits_hit_total{limit=\"handshake_timeout\"} 1\n";
+    eventually(line, || server.admin("/metrics").body.contains(line).then_some(()));
 }
 
 #[test]

@@ -85,6 +85,20 @@ fn a_connection_sees_the_new_services_and_breakers_keep_their_state() {
 }
 
 #[test]
+fn a_hang_up_signal_reloads() {
+    let (one, two) = (App::start(|_| Reply::of(200)), App::start(|_| Reply::of(201)));
+    let world = World::start(&documents(&[("checkout", one.address.port())]), None);
+    // Whoever answers listens for signals, too; before, this one would end the process.
+    assert_eq!(world.client.admin("/healthz").status, 200);
+    world.write(&documents(&[("checkout", two.address.port())]));
+    assert_eq!(get(world.client.outbound(), "checkout", "/", "").status, 200, "nobody has asked for it yet");
+    let own = std::process::id().to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap().success());
+    eventually("the other server", || (get(world.client.outbound(), "checkout", "/", "").status == 201).then_some(()));
+    assert!(world.client.admin("/config").body.contains("\"loaded\": 1"));
+}
+
+#[test]
 fn changed_files_are_noticed() {
     let (one, two) = (App::start(|_| Reply::of(200)), App::start(|_| Reply::of(201)));
     let world = World::start(&documents(&[("checkout", one.address.port())]), Some(Duration::from_millis(20)));

@@ -87,6 +87,19 @@ impl Effects {
             .sum()
     }
 
+    /// How long work takes that begins now and would take `took`: hosts stand still, or are overloaded.
+    pub(super) fn stretched(&self, service: usize, took: u64, now: u64) -> u64 {
+        let sluggish = self.of_service(service, now).filter(|effect| effect.kind == FaultKind::Sluggish);
+        let mut took = (took as f64 * sluggish.map(|effect| effect.times).fold(1.0, f64::max)) as u64;
+        for pause in self.services[service].iter().filter(|effect| effect.kind == FaultKind::Pause) {
+            let until = pause.from + pause.added;
+            if now < until && now + took > pause.from {
+                took += until - now.max(pause.from);
+            }
+        }
+        took
+    }
+
     pub(super) fn is_down(&self, service: usize, now: u64) -> bool {
         self.of_service(service, now).any(|effect| effect.kind == FaultKind::Crash)
     }

@@ -113,7 +113,8 @@ impl World<'_> {
         let service = &self.layout.services[visit.service];
         let own = work(service, &mut SplitMix::new(mix(visit.key, 1)));
         let slower = self.layout.effects.slower(visit.service, place.busy, self.now);
-        self.agenda.plan(self.now + own + slower, Event::Worked { visit: id });
+        let took = self.layout.effects.stretched(visit.service, own + slower, self.now);
+        self.agenda.plan(self.now + took, Event::Worked { visit: id });
     }
 
     /// Its own work is done: it fails, or makes its calls.

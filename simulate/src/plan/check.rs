@@ -6,7 +6,7 @@ use super::{CallPlan, Fault, FaultKind, Plan, PlanError, ServicePlan};
 
 const MAX_SERVICES: usize = 20_000;
 const MAX_CALLS: usize = 1_000;
-const MAX_FAULTS: usize = 100;
+const MAX_FAULTS: usize = 2_000;
 const MAX_SECONDS: u64 = 7 * 86_400;
 const MAX_RATE: f64 = 100_000.0;
 const MAX_MS: f64 = 3_600_000.0;
@@ -158,10 +158,10 @@ impl FaultKind {
             Self::Errors | Self::BadReplica | Self::EdgeLoss | Self::CapacityLoss | Self::Misconfigured => {
                 (true, false, false)
             }
-            Self::Latency | Self::EdgeDelay | Self::WrongTimeout | Self::Contention | Self::SlowLeak => {
+            Self::Latency | Self::EdgeDelay | Self::WrongTimeout | Self::Contention | Self::SlowLeak | Self::Pause => {
                 (false, true, false)
             }
-            Self::DemandSurge | Self::ExtraCalls | Self::RetriesWithoutBudget | Self::LowThreshold => {
+            Self::DemandSurge | Self::ExtraCalls | Self::RetriesWithoutBudget | Self::LowThreshold | Self::Sluggish => {
                 (false, false, true)
             }
             Self::BadDeploy => (true, true, false),

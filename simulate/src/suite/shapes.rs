@@ -36,7 +36,7 @@ pub(crate) struct Mesh {
 
 /// One of the shapes.
 pub(crate) fn any(draw: &mut Draw) -> Mesh {
-    let shapes: [fn(&mut Draw) -> Mesh; 7] = [chain, shop, fan, diamond, cycle, two_doors, drawn];
+    let shapes: [fn(&mut Draw) -> Mesh; 9] = [chain, shop, fan, diamond, cycle, two_doors, drawn, pet_shop, boutique];
     let make = *draw.of(&shapes);
     make(draw)
 }
@@ -181,6 +181,11 @@ impl Mesh {
             }
         }
         false
+    }
+
+    /// A fault of every service.
+    pub(crate) fn strike_all(&mut self, fault: impl Fn(&str) -> Fault) {
+        self.faults.extend(self.services.iter().map(|service| fault(&service.name)));
     }
 
     pub(crate) fn add_uncalled(&mut self, name: &str) {
@@ -328,6 +333,114 @@ fn two_doors(draw: &mut Draw) -> Mesh {
     );
     mesh.entries.push(EntryPlan::new("shop/partner", draw.between(40.0, 100.0).floor()));
     mesh
+}
+
+/// As the PetShop application of AWS is called.
+fn pet_shop(draw: &mut Draw) -> Mesh {
+    Mesh::made(
+        "pet_shop",
+        draw,
+        &[
+            ("petsite", 2.0, &[("search", 0.9), ("list", 0.5), ("pay", 0.3), ("steps", 0.2), ("queue", 0.3)]),
+            ("search", 4.0, &[("pets", 0.8), ("pictures", 0.6)]),
+            ("list", 5.0, &[("adoptions", 1.0), ("search", 0.5)]),
+            ("pay", 6.0, &[("adoptions", 1.0), ("status", 0.8)]),
+            ("status", 3.0, &[("pets", 1.0)]),
+            ("steps", 8.0, &[]),
+            ("queue", 2.0, &[]),
+            ("pets", 2.0, &[]),
+            ("pictures", 3.0, &[]),
+            ("adoptions", 3.0, &[]),
+        ],
+    )
+}
+
+/// As Google's Online Boutique is called.
+fn boutique(draw: &mut Draw) -> Mesh {
+    let mut mesh = Mesh::made(
+        "boutique",
+        draw,
+        &[
+            (
+                "frontend",
+                2.0,
+                &[
+                    ("catalog", 0.9),
+                    ("currency", 0.9),
+                    ("cart", 0.6),
+                    ("recommend", 0.6),
+                    ("ads", 0.6),
+                    ("shipping", 0.3),
+                    ("checkout", 0.3),
+                ],
+            ),
+            ("recommend", 3.0, &[("catalog", 1.0)]),
+            ("cart", 2.0, &[("redis", 1.0)]),
+            (
+                "checkout",
+                4.0,
+                &[
+                    ("cart", 1.0),
+                    ("catalog", 1.0),
+                    ("currency", 1.0),
+                    ("shipping", 1.0),
+                    ("payment", 1.0),
+                    ("email", 1.0),
+                ],
+            ),
+            ("catalog", 2.0, &[]),
+            ("currency", 1.0, &[]),
+            ("redis", 0.5, &[]),
+            ("ads", 2.0, &[]),
+            ("shipping", 2.0, &[]),
+            ("payment", 3.0, &[]),
+            ("email", 3.0, &[]),
+        ],
+    );
+    for (client, server) in [("frontend", "ads"), ("frontend", "recommend"), ("checkout", "email")] {
+        if let Some(call) = mesh.call(&named(client), &named(server)) {
+            call.required = false;
+        }
+    }
+    mesh
+}
+
+/// As large meshes are: half of the services that call anyone call four others, one in ten 23, one in a hundred 252; 13 % are entries, 39 % call
+/// nobody. Shares fall with the number of calls, so that a request does not become thousands.
+pub(crate) fn large(draw: &mut Draw, count: usize) -> Mesh {
+    let mut mesh = Mesh { shape: "large", services: Vec::new(), entries: Vec::new(), faults: Vec::new() };
+    let entries = (count * 13 / 100).max(1);
+    let leaves_from = count - count * 39 / 100;
+    for at in 0..count {
+        let mut service = ServicePlan::new(&named(&format!("s{at:05}")), draw.between(0.5, 8.0));
+        let others = count - (at + 1).max(entries);
+        let fan_out = if at < leaves_from { fan_out(draw).min(others) } else { 0 };
+        let mut servers = BTreeSet::new();
+        while servers.len() < fan_out {
+            servers.insert((at + 1).max(entries) + draw.between(0.0, others as f64) as usize);
+        }
+        for (number, server) in servers.into_iter().enumerate() {
+            let mut call = CallPlan::new(&named(&format!("s{server:05}")));
+            (call.share, call.stage) = ((2.0 / fan_out as f64).min(0.9), (number % 4) as u8);
+            service.calls.push(call);
+        }
+        mesh.services.push(service);
+    }
+    for at in 0..entries {
+        let name = mesh.services[at].name.clone();
+        mesh.entries.push(EntryPlan::new(&name, draw.between(2.0, 20.0).floor()));
+    }
+    mesh
+}
+
+/// Calls of one service, from its quantiles, straight lines between them on a logarithmic scale.
+fn fan_out(draw: &mut Draw) -> usize {
+    const QUANTILES: [(f64, f64); 5] = [(0.0, 1.0), (0.5, 4.0), (0.9, 23.0), (0.99, 252.0), (1.0, 300.0)];
+    let at = draw.between(0.0, 1.0);
+    let place = QUANTILES.partition_point(|(q, _)| *q <= at).clamp(1, QUANTILES.len() - 1);
+    let ((from, low), (to, high)) = (QUANTILES[place - 1], QUANTILES[place]);
+    let part = (at - from) / (to - from);
+    (low.ln() + (high.ln() - low.ln()) * part).exp().round() as usize
 }
 
 /// Twelve to forty services in layers; most are leaves, a few call many.

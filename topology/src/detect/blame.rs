@@ -90,7 +90,7 @@ pub(super) struct Flow {
     pub(super) failed: f64,
     /// Those of them that were not shed: they reached the server, or were lost on the way.
     pub(super) reached: f64,
-    /// Requests the server's sidecar saw; none without such a sidecar.
+    /// Requests the server's sidecar saw, also when it saw none; none without such a sidecar.
     pub(super) seen: Option<f64>,
     /// Failures that started at the server, by its sidecar.
     pub(super) origin: f64,
@@ -110,11 +110,43 @@ pub(super) struct Flow {
     pub(super) was_healthy: bool,
 }
 
+impl Flow {
+    /// Whether requests flow and hardly any fails, or is rejected.
+    fn is_well(&self) -> bool {
+        self.requests > 0.0 && self.failed < 0.05 * self.requests
+    }
+}
+
 /// Flows by edge, and self time above normal by service, in seconds; absent where no sidecar knows it.
+///
+/// Services and edges are numbered in the order of their names: an incident of a thousand services asks for millions of neighbours.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    pub(super) edges: BTreeMap<EdgeKey, Flow>,
-    pub(super) self_time: BTreeMap<ServiceName, f64>,
+    /// By key.
+    edges: Vec<Along>,
+    /// By name.
+    services: Vec<Node>,
+}
+
+/// One edge with its flow and the number of its server.
+#[derive(Debug)]
+struct Along {
+    key: EdgeKey,
+    flow: Flow,
+    server: usize,
+}
+
+/// One service with the numbers of its edges.
+#[derive(Debug)]
+struct Node {
+    name: ServiceName,
+    self_time: Option<f64>,
+    into: Vec<usize>,
+    from: Vec<usize>,
+    /// Failures that reached it beyond normal, over all clients.
+    reached: f64,
+    /// Edges into it on which hardly anything failed.
+    well: usize,
 }
 
 /// A share-out of excess: suspects by score, best first.
@@ -145,39 +177,89 @@ impl Shares {
 /// Where one service's excess comes from, before cycles and shares are worked out.
 struct Blamed {
     own: f64,
-    /// Calls with their weight, and whether the edge itself is to blame rather than its server.
-    calls: Vec<(EdgeKey, f64, bool)>,
+    /// Calls by the number of the edge, with their weight, and whether the edge itself is to blame rather than its server.
+    calls: Vec<(usize, f64, bool)>,
 }
 
 impl Flows {
+    /// Numbers services and edges.
+    pub(super) fn new(mut edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
+        edges.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut names: Vec<&ServiceName> = edges.iter().flat_map(|(key, _)| [&key.client, &key.server]).collect();
+        names.sort_unstable();
+        names.dedup();
+        let node = |name: &&ServiceName| Node {
+            name: (*name).clone(),
+            self_time: self_time.get(*name).copied(),
+            into: Vec::new(),
+            from: Vec::new(),
+            reached: 0.0,
+            well: 0,
+        };
+        let mut flows = Self { services: names.iter().map(node).collect(), edges: Vec::with_capacity(edges.len()) };
+        for (at, (key, flow)) in edges.into_iter().enumerate() {
+            let (client, server) = (flows.number(&key.client), flows.number(&key.server));
+            let (Some(client), Some(server)) = (client, server) else { continue };
+            flows.services[client].from.push(at);
+            let node = &mut flows.services[server];
+            node.into.push(at);
+            node.reached += flow.reached;
+            node.well += usize::from(flow.is_well());
+            flows.edges.push(Along { key, flow, server });
+        }
+        flows
+    }
+
+    /// One edge.
+    pub(super) fn edge(&self, key: &EdgeKey) -> Option<&Flow> {
+        let at = self.edges.binary_search_by(|edge| edge.key.cmp(key)).ok()?;
+        self.edges.get(at).map(|edge| &edge.flow)
+    }
+
+    /// The calls to a service, by client.
+    pub(super) fn calls_to<'a>(&'a self, service: &ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+        let node = self.number(service).and_then(|at| self.services.get(at));
+        let edges = node.into_iter().flat_map(|node| &node.into);
+        edges.filter_map(|at| self.edges.get(*at)).map(|edge| (&edge.key, &edge.flow))
+    }
+
+    /// Seconds of self time above normal, where a sidecar knows it.
+    pub(super) fn self_time(&self, service: &ServiceName) -> Option<f64> {
+        self.services.get(self.number(service)?)?.self_time
+    }
+
     /// Failures that reached `service` beyond normal, over all clients.
     pub(super) fn reached(&self, service: &ServiceName) -> f64 {
-        self.calling(service).map(|(_, flow)| flow.reached).sum()
+        self.number(service).and_then(|at| self.services.get(at)).map_or(0.0, |node| node.reached)
     }
 
     /// Failed requests of `service` that started there.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
-        self.own_and_waited(service).0
+        let node = self.number(service).and_then(|at| self.services.get(at));
+        node.map_or(0.0, |node| self.own_and_waited(node).0)
+    }
+
+    fn number(&self, service: &ServiceName) -> Option<usize> {
+        self.services.binary_search_by(|node| node.name.cmp(service)).ok()
     }
 
     /// Those, and those of which a caller gave up while the service waited for its own calls.
-    fn own_and_waited(&self, service: &ServiceName) -> (f64, f64) {
-        let reached = self.reached(service);
+    fn own_and_waited(&self, node: &Node) -> (f64, f64) {
         let (mut origin, mut propagated, mut answered, mut lost) = (0.0, 0.0, 0.0, 0.0);
-        for (_, flow) in self.calling(service) {
+        for flow in self.calling(node).map(|edge| &edge.flow) {
             origin += flow.origin;
             propagated += flow.propagated;
             answered += flow.answered;
             lost += flow.lost;
         }
-        let reached = (reached - lost).max(0.0);
+        let reached = (node.reached - lost).max(0.0);
         let unanswered = (reached - answered).max(0.0);
         let unknown = (answered - origin - propagated).max(0.0) + unanswered;
-        let calls: f64 =
-            self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.failed).sum();
+        let healthy = self.called_by(node).map(|edge| &edge.flow).filter(|flow| flow.was_healthy);
+        let calls: f64 = healthy.map(|flow| flow.failed).sum();
         let unexplained = (unknown - (calls - propagated).max(0.0)).max(0.0);
-        let waiting: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
-        let own_time = self.self_time.get(service).copied().unwrap_or(0.0);
+        let waiting: f64 = self.called_by(node).map(|edge| edge.flow.slower).sum();
+        let own_time = node.self_time.unwrap_or(0.0);
         // Nobody gives up after no time: what was refused at once did not wait.
         let given_up = unexplained.min(unanswered).min(waiting / PATIENCE);
         let waited = if waiting > NEGLIGIBLE { given_up * waiting / (waiting + own_time) } else { 0.0 };
@@ -185,63 +267,71 @@ impl Flows {
     }
 
     /// Whether a service's own part came from waiting for slow calls with its places taken.
-    fn is_crowded(&self, service: &ServiceName) -> bool {
-        let added = self.self_time.get(service).copied().unwrap_or(0.0);
-        let requests: f64 = self.calling(service).map(|(_, flow)| flow.requests).sum();
-        let waited: f64 =
-            self.called_by(service).filter(|(_, flow)| flow.was_healthy).map(|(_, flow)| flow.slower).sum();
+    fn is_crowded(&self, node: &Node) -> bool {
+        let added = node.self_time.unwrap_or(0.0);
+        let requests: f64 = self.calling(node).map(|edge| edge.flow.requests).sum();
+        let healthy = self.called_by(node).map(|edge| &edge.flow).filter(|flow| flow.was_healthy);
+        let waited: f64 = healthy.map(|flow| flow.slower).sum();
         added > NOTICEABLE * requests && waited > NOTICEABLE * requests && waited >= EXPLAINS * added
     }
 
-    /// Whether all failures on `key` are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
+    /// Whether all failures on an edge are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
     /// all it did see went well while others are answered as ever.
-    fn blames_edge(&self, key: &EdgeKey, flow: &Flow) -> bool {
+    fn blames_edge(&self, edge: &Along) -> bool {
+        let flow = &edge.flow;
         if flow.eager {
             return true;
         }
+        let Some(server) = self.services.get(edge.server) else { return false };
         let unseen = flow.seen.is_some_and(|seen| seen < 0.5 * (flow.requests - (flow.failed - flow.reached)));
-        let others_well = self.calling(&key.server).any(|(other, flow)| {
-            other.client != key.client && flow.requests > 0.0 && flow.reached < 0.05 * flow.requests
-        });
-        let nothing_reached = self.reached(&key.server) <= NEGLIGIBLE;
+        let others_well = server.well > usize::from(flow.is_well());
+        let nothing_reached = server.reached <= NEGLIGIBLE;
         nothing_reached || (unseen && others_well && flow.answered <= NEGLIGIBLE)
     }
 
-    fn calling<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
-        self.edges.iter().filter(move |(key, _)| key.server == *service)
+    fn calling<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Along> {
+        node.into.iter().filter_map(|at| self.edges.get(*at))
     }
 
-    fn called_by<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
-        self.edges.iter().filter(move |(key, _)| key.client == *service)
+    fn called_by<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Along> {
+        node.from.iter().filter_map(|at| self.edges.get(*at))
+    }
+
+    fn numbered<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = (usize, &'a Along)> {
+        node.from.iter().filter_map(|at| self.edges.get(*at).map(|edge| (*at, edge)))
     }
 
     /// Shares out the failures of `targets`.
     pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
-        let way = |key: &EdgeKey, flow: &Flow| {
-            let share = if self.blames_edge(key, flow) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
+        let way = |edge: &Along| {
+            let flow = &edge.flow;
+            let share = if self.blames_edge(edge) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
             (flow.failed, share.min(1.0))
         };
-        self.share(targets, way, |service| {
-            let (mut own, mut waited) = self.own_and_waited(service);
-            if self.is_crowded(service) {
+        self.share(targets, way, |node| {
+            let (mut own, mut waited) = self.own_and_waited(node);
+            if self.is_crowded(node) {
                 (own, waited) = (0.0, own + waited);
             }
-            let rest = (self.reached(service) - own - waited).max(0.0);
-            let failed: Vec<(&EdgeKey, &Flow)> =
-                self.called_by(service).filter(|(_, flow)| flow.failed > NEGLIGIBLE && flow.was_healthy).collect();
-            let total: f64 = failed.iter().map(|(_, flow)| flow.failed).sum();
+            let rest = (node.reached - own - waited).max(0.0);
+            let failed: Vec<(usize, &Along)> = self
+                .numbered(node)
+                .filter(|(_, edge)| edge.flow.failed > NEGLIGIBLE && edge.flow.was_healthy)
+                .collect();
+            let total: f64 = failed.iter().map(|(_, edge)| edge.flow.failed).sum();
             let mut calls = Vec::with_capacity(failed.len());
-            for (key, flow) in failed {
-                let weight = rest * flow.failed / total;
-                let (_, way) = way(key, flow);
-                calls.push((key.clone(), weight * way, true));
-                calls.push((key.clone(), weight * (1.0 - way), false));
+            for (at, edge) in failed {
+                let weight = rest * edge.flow.failed / total;
+                let (_, way) = way(edge);
+                calls.push((at, weight * way, true));
+                calls.push((at, weight * (1.0 - way), false));
             }
-            let slow: f64 = self.called_by(service).map(|(_, flow)| flow.slower).sum();
-            for (key, flow) in self.called_by(service).filter(|(_, flow)| waited > 0.0 && flow.slower > NEGLIGIBLE) {
+            let slow: f64 = self.called_by(node).map(|edge| edge.flow.slower).sum();
+            for (at, edge) in self.numbered(node).filter(|(_, edge)| waited > 0.0 && edge.flow.slower > NEGLIGIBLE) {
+                let flow = &edge.flow;
                 let (weight, gap) = (waited * flow.slower / slow, flow.gap.min(flow.slower) / flow.slower);
-                calls.push((key.clone(), weight * gap, true));
-                calls.push((key.clone(), weight * (1.0 - gap), false));
+                calls.push((at, weight * gap, true));
+                calls.push((at, weight * (1.0 - gap), false));
             }
             // Whatever no call explains stays with the service.
             Blamed { own: if total > NEGLIGIBLE { own } else { own + rest }, calls }
@@ -250,90 +340,93 @@ impl Flows {
 
     /// Shares out the added latency of `targets`.
     pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
-        let way = |_: &EdgeKey, flow: &Flow| (flow.slower, flow.gap.min(flow.slower) / flow.slower.max(NEGLIGIBLE));
-        self.share(targets, way, |service| {
-            let calls: Vec<(EdgeKey, f64, bool)> = self
-                .called_by(service)
-                .filter(|(_, flow)| flow.slower > NEGLIGIBLE && flow.was_healthy)
-                .flat_map(|(key, flow)| {
-                    let gap = flow.gap.min(flow.slower);
-                    [(key.clone(), gap, true), (key.clone(), flow.slower - gap, false)]
+        let way = |edge: &Along| {
+            let flow = &edge.flow;
+            (flow.slower, flow.gap.min(flow.slower) / flow.slower.max(NEGLIGIBLE))
+        };
+        self.share(targets, way, |node| {
+            let calls: Vec<(usize, f64, bool)> = self
+                .numbered(node)
+                .filter(|(_, edge)| edge.flow.slower > NEGLIGIBLE && edge.flow.was_healthy)
+                .flat_map(|(at, edge)| {
+                    let gap = edge.flow.gap.min(edge.flow.slower);
+                    [(at, gap, true), (at, edge.flow.slower - gap, false)]
                 })
                 .collect();
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
-            let all: f64 = self.calling(service).map(|(_, flow)| flow.slower).sum();
-            let own = self.self_time.get(service).copied().unwrap_or((all - called).max(0.0));
-            let own = if self.is_crowded(service) { 0.0 } else { own };
+            let all: f64 = self.calling(node).map(|edge| edge.flow.slower).sum();
+            let own = node.self_time.unwrap_or((all - called).max(0.0));
+            let own = if self.is_crowded(node) { 0.0 } else { own };
             Blamed { own, calls }
         })
     }
 
     /// Shares out what `parts` says of each service. `way` says how much came in over an edge, and what share of it the way itself is to
-    /// blame for.
+    /// blame for. Suspects are numbered: services first, then edges.
     fn share(
         &self,
         targets: &[ServiceName],
-        way: impl Fn(&EdgeKey, &Flow) -> (f64, f64),
-        parts: impl Fn(&ServiceName) -> Blamed,
+        way: impl Fn(&Along) -> (f64, f64),
+        parts: impl Fn(&Node) -> Blamed,
     ) -> Shares {
-        let mut services: Vec<&ServiceName> = self.edges.keys().flat_map(|key| [&key.client, &key.server]).collect();
-        services.sort_unstable();
-        services.dedup();
-        let parts: Vec<Parts<Suspect>> =
-            services.iter().map(|service| parts(service).into_parts(service, &services)).collect();
+        let parts: Vec<Parts<usize>> =
+            self.services.iter().enumerate().map(|(at, node)| self.numbered_parts(at, parts(node))).collect();
         // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
         let mixes = mixes(&parts, |members| {
             let share = 1.0 / members.len().max(1) as f64;
-            let suspect = |at: &usize| services.get(*at).map(|service| (Suspect::service(service), share));
-            members.iter().filter_map(suspect).collect()
+            members.iter().map(|at| (*at, share)).collect()
         });
-        let mut shares: Mix<Suspect> = Mix::new();
+        let mut shares: Mix<usize> = Mix::new();
         let mut total = 0.0;
         for target in targets {
-            let Ok(at) = services.binary_search(&target) else { continue };
-            let (Some(parts), Some(mix)) = (parts.get(at), mixes.get(at)) else { continue };
-            let into: Vec<(&EdgeKey, (f64, f64))> =
-                self.calling(target).map(|(key, flow)| (key, way(key, flow))).collect();
+            let Some(at) = self.number(target) else { continue };
+            let (Some(parts), Some(mix), Some(node)) = (parts.get(at), mixes.get(at), self.services.get(at)) else {
+                continue;
+            };
+            let into: Vec<(usize, (f64, f64))> =
+                node.into.iter().filter_map(|at| self.edges.get(*at).map(|edge| (*at, way(edge)))).collect();
             let came: f64 = into.iter().map(|(_, (weight, _))| weight).sum();
             let own: f64 = parts.own.iter().map(|(_, amount)| amount).sum();
             let inside = own + parts.calls.iter().map(|(_, amount)| amount).sum::<f64>();
             let excess = if inside > NEGLIGIBLE { inside } else { came };
             total += excess;
             let mut within = 1.0;
-            for (key, (weight, share)) in into.into_iter().filter(|(_, (weight, share))| weight * share > NEGLIGIBLE) {
-                let suspect = Suspect { service: key.server.clone(), edge: Some(key.clone()) };
-                *shares.entry(suspect).or_default() += excess * weight / came * share;
+            for (edge, (weight, share)) in into.into_iter().filter(|(_, (weight, share))| weight * share > NEGLIGIBLE) {
+                *shares.entry(self.services.len() + edge).or_default() += excess * weight / came * share;
                 within -= weight / came * share;
             }
             for (suspect, share) in mix {
-                *shares.entry(suspect.clone()).or_default() += excess * within.max(0.0) * share;
+                *shares.entry(*suspect).or_default() += excess * within.max(0.0) * share;
             }
         }
         let mut scores: Vec<(Suspect, f64)> = shares
             .into_iter()
             .map(|(suspect, part)| (suspect, if total > NEGLIGIBLE { part / total } else { 0.0 }))
             .filter(|(_, score)| *score > 0.01)
+            .filter_map(|(suspect, score)| Some((self.suspect(suspect)?, score)))
             .collect();
         scores.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Shares { scores, total }
     }
-}
 
-impl Suspect {
-    fn service(service: &ServiceName) -> Self {
-        Self { service: service.clone(), edge: None }
+    fn suspect(&self, number: usize) -> Option<Suspect> {
+        match self.services.get(number) {
+            Some(node) => Some(Suspect { service: node.name.clone(), edge: None }),
+            None => {
+                let key = &self.edges.get(number - self.services.len())?.key;
+                Some(Suspect { service: key.server.clone(), edge: Some(key.clone()) })
+            }
+        }
     }
-}
 
-impl Blamed {
-    /// With indices into `services`, which are sorted, instead of names.
-    fn into_parts(self, service: &ServiceName, services: &[&ServiceName]) -> Parts<Suspect> {
-        let mut parts = Parts { own: vec![(Suspect::service(service), self.own)], ..Parts::default() };
-        for (key, weight, edge_to_blame) in self.calls {
+    /// With numbers of suspects instead of edges.
+    fn numbered_parts(&self, at: usize, blamed: Blamed) -> Parts<usize> {
+        let mut parts = Parts { own: vec![(at, blamed.own)], ..Parts::default() };
+        for (edge, weight, edge_to_blame) in blamed.calls {
             if edge_to_blame {
-                parts.own.push((Suspect { service: key.server.clone(), edge: Some(key) }, weight));
-            } else if let Some(to) = services.binary_search(&&key.server).ok().filter(|_| weight > NEGLIGIBLE) {
-                parts.calls.push((to, weight));
+                parts.own.push((self.services.len() + edge, weight));
+            } else if let Some(along) = self.edges.get(edge).filter(|_| weight > NEGLIGIBLE) {
+                parts.calls.push((along.server, weight));
             }
         }
         parts
@@ -345,7 +438,7 @@ mod tests {
     use super::*;
 
     /// Flows of edges given as (client, server, requests, failed, shed).
-    fn flows(edges: &[(&str, &str, f64, f64, f64)]) -> Flows {
+    fn flows(edges: &[(&str, &str, f64, f64, f64)]) -> BTreeMap<EdgeKey, Flow> {
         let flow = |(client, server, requests, failed, shed): &(&str, &str, f64, f64, f64)| {
             let key = EdgeKey { client: (*client).into(), server: (*server).into(), protocol: Default::default() };
             let flow = Flow {
@@ -357,7 +450,11 @@ mod tests {
             };
             (key, flow)
         };
-        Flows { edges: edges.iter().map(flow).collect(), self_time: BTreeMap::new() }
+        edges.iter().map(flow).collect()
+    }
+
+    fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {
+        Flows::new(edges.into_iter().collect(), &BTreeMap::new()).share_failures(&[target.into()])
     }
 
     fn top(shares: &Shares) -> (String, f64) {
@@ -373,7 +470,7 @@ mod tests {
             ("checkout", "payments", 400.0, 400.0, 0.0),
             ("payments", "db", 400.0, 400.0, 0.0),
         ]);
-        assert_eq!(top(&flows.share_failures(&["gateway".into()])), ("db".into(), 1.0));
+        assert_eq!(top(&failures(flows, "gateway")), ("db".into(), 1.0));
     }
 
     #[test]
@@ -383,64 +480,67 @@ mod tests {
             ("web", "payments", 400.0, 400.0, 390.0),
             ("payments", "db", 10.0, 10.0, 5.0),
         ]);
-        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "db");
+        assert_eq!(top(&failures(flows, "web")).0, "db");
     }
 
     #[test]
     fn a_breaker_that_opened_for_no_failure_makes_the_edge_the_suspect() {
         let flows = flows(&[("user", "web", 100.0, 100.0, 0.0), ("web", "db", 100.0, 100.0, 100.0)]);
-        let shares = flows.share_failures(&["web".into()]);
+        let shares = failures(flows, "web");
         assert!(shares.scores[0].0.edge.is_some(), "{shares:?}");
     }
 
     #[test]
     fn what_sidecars_saw_start_here_beats_the_shares() {
         let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "ads", 100.0, 80.0, 0.0)]);
-        for (key, flow) in &mut flows.edges {
+        for (key, flow) in &mut flows {
             (flow.answered, flow.seen) = (flow.reached, Some(flow.requests));
             // The advertisements fail, but web does not need them: its own failures have no failed call.
             flow.origin = if key.server == ServiceName::from("web") { 50.0 } else { 80.0 };
         }
-        assert_eq!(top(&flows.share_failures(&["web".into()])), ("web".into(), 1.0));
+        assert_eq!(top(&failures(flows, "web")), ("web".into(), 1.0));
     }
 
     #[test]
     fn a_cycle_ends_and_blames_the_member_with_its_own_failures() {
         let mut flows =
             flows(&[("user", "a", 100.0, 60.0, 0.0), ("a", "b", 100.0, 60.0, 0.0), ("b", "a", 100.0, 60.0, 0.0)]);
-        for (key, flow) in &mut flows.edges {
+        for (key, flow) in &mut flows {
             flow.answered = flow.reached;
             (flow.origin, flow.propagated) =
                 if key.server == ServiceName::from("b") { (flow.reached, 0.0) } else { (0.0, flow.reached) };
         }
-        assert_eq!(top(&flows.share_failures(&["a".into()])), ("b".into(), 1.0));
+        assert_eq!(top(&failures(flows, "a")), ("b".into(), 1.0));
     }
 
     #[test]
     fn who_was_never_well_explains_nobody() {
         let mut flows = flows(&[("user", "web", 100.0, 50.0, 0.0), ("web", "broken", 100.0, 100.0, 0.0)]);
-        flows.edges.values_mut().filter(|flow| flow.failed == 100.0).for_each(|flow| flow.was_healthy = false);
-        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
+        flows.values_mut().filter(|flow| flow.failed == 100.0).for_each(|flow| flow.was_healthy = false);
+        assert_eq!(top(&failures(flows, "web")).0, "web");
     }
 
     #[test]
     fn a_caller_whose_places_are_taken_by_a_slow_call_is_crowded_not_guilty() {
         let mut flows = flows(&[("user", "web", 100.0, 40.0, 0.0), ("web", "db", 60.0, 0.0, 0.0)]);
-        for (key, flow) in &mut flows.edges {
+        for (key, flow) in &mut flows {
             let entry = key.server == ServiceName::from("web");
             (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
         }
-        flows.self_time = [("web".into(), 60.0), ("db".into(), 30.0)].into();
-        assert_eq!(top(&flows.share_failures(&["web".into()])), ("db".into(), 1.0));
-        flows.edges.values_mut().for_each(|flow| flow.slower = 3.0);
-        assert_eq!(top(&flows.share_failures(&["web".into()])).0, "web");
+        let self_time = [("web".into(), 60.0), ("db".into(), 30.0)].into();
+        let crowded = Flows::new(flows.clone().into_iter().collect(), &self_time);
+        assert_eq!(top(&crowded.share_failures(&["web".into()])), ("db".into(), 1.0));
+        flows.values_mut().for_each(|flow| flow.slower = 3.0);
+        let guilty = Flows::new(flows.into_iter().collect(), &self_time);
+        assert_eq!(top(&guilty.share_failures(&["web".into()])).0, "web");
     }
 
     #[test]
     fn added_latency_is_charged_to_self_time() {
         let mut flows = flows(&[("user", "web", 100.0, 0.0, 0.0), ("web", "db", 100.0, 0.0, 0.0)]);
-        flows.edges.values_mut().for_each(|flow| flow.slower = 30.0);
-        flows.self_time = [("web".into(), 1.0), ("db".into(), 29.0)].into();
+        flows.values_mut().for_each(|flow| flow.slower = 30.0);
+        let self_time = [("web".into(), 1.0), ("db".into(), 29.0)].into();
+        let flows = Flows::new(flows.into_iter().collect(), &self_time);
         let (service, score) = top(&flows.share_latency(&["web".into()]));
         assert!(service == "db" && score > 0.9, "{service} {score}");
     }

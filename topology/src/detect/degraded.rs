@@ -3,15 +3,21 @@
 //! An edge is judged by the requests made on it (failures, latency as the client has it, attempts per request, the gap between what
 //! the client waited and what the server took), a service by its self time, the time outside its own calls. Each verdict
 //! must hold in two of three windows. A verdict that turns bad is a *raw alert*: what a rule of its own would have sent.
+//!
+//! Late data: see [`super::judged`]. A window is learned from 15 s after its end, unless it was bad, or an incident that had begun
+//! by its end touches the edge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use tripline_model::{EdgeKey, Histogram, Reporter, ServiceName, Timestamp};
+use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
 use super::Settings;
-use super::baseline::{FailureShare, Level};
+use super::baseline::{FailureShare, Level, RING_BYTES};
+use super::everywhere::Common;
+use super::judged::{FAILING, FAR, Judged, LATE, Limits, Run, SLOW};
+use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
 use crate::ServiceGraph;
-use crate::graph::{EdgeState, Sum};
+use crate::graph::{Brief, EdgeState};
 use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
@@ -32,41 +38,70 @@ impl Verdicts {
     }
 }
 
-/// One edge's past and its latest verdicts.
+/// One edge's past and its latest windows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EdgeWatch {
+    /// [`EdgeState::born`] of its edge; zero for none.
+    born: u64,
     failures: FailureShare,
     latency: Level,
     /// The server's own mean latency, and what the client waited beyond it.
     served: Level,
     gap: Level,
-    failing: Verdicts,
-    slow: Verdicts,
-    retrying: Verdicts,
-    far: Verdicts,
-    first_bad: Option<Timestamp>,
-    /// Verdicts that turned bad, ever and before the run that goes on.
-    alerts: u64,
-    alerts_before: u64,
+    /// Windows that may still change, oldest first.
+    open: [Option<Judged>; LATE],
+    /// What those before them say, and what all of them do.
+    settled: Run,
+    run: Run,
+    /// [`ServiceGraph::late_at`] when it was last judged.
+    late: u32,
+    /// In which of its windows it takes a sample once it is old.
+    phase: u8,
 }
 
-/// Share of requests with retries above which the gap says nothing: the client's back-off is in it.
-const GAP_RETRIES: u64 = 10;
-
 impl EdgeWatch {
+    /// One that knows nothing yet.
+    pub(super) fn of(key: &EdgeKey) -> Self {
+        Self { phase: phase(&key.server) ^ phase(&key.client), ..Self::default() }
+    }
+
+    /// One that knows what a baseline says.
+    pub(super) fn restored(known: &BaselineState, key: &EdgeKey) -> Self {
+        Self {
+            failures: known.failures(),
+            latency: known.latency.level(),
+            served: known.served.level(),
+            gap: known.gap.level(),
+            ..Self::of(key)
+        }
+    }
+
+    /// Its baseline as plain values.
+    pub(super) fn baseline(&self, key: &EdgeKey) -> BaselineState {
+        let (requests, failed) = self.failures.counts();
+        BaselineState {
+            of: BaselineOf::Edge(key.clone()),
+            requests,
+            failed,
+            latency: LevelState::of(&self.latency),
+            served: LevelState::of(&self.served),
+            gap: LevelState::of(&self.gap),
+        }
+    }
+
     /// Whether it is degraded by its counts; its breakers are asked elsewhere.
-    pub(super) fn is_degraded(&self) -> bool {
-        self.failing.hold() || self.slow.hold() || self.retrying.hold()
+    pub(super) const fn is_degraded(&self) -> bool {
+        self.run.is_degraded()
     }
 
     /// Whether it is slow rather than failing.
-    pub(super) fn is_only_slow(&self) -> bool {
-        self.slow.hold() && !self.failing.hold()
+    pub(super) const fn is_only_slow(&self) -> bool {
+        self.run.held() & SLOW != 0 && self.run.held() & FAILING == 0
     }
 
     /// Start of the first bad window of the run that goes on.
-    pub(super) const fn onset(&self) -> Option<Timestamp> {
-        self.first_bad
+    pub(super) fn onset(&self) -> Option<Timestamp> {
+        self.run.onset()
     }
 
     /// Its normal share of failed requests.
@@ -90,8 +125,8 @@ impl EdgeWatch {
     }
 
     /// Whether the way to the server takes longer than normal.
-    pub(super) fn is_far(&self) -> bool {
-        self.far.hold()
+    pub(super) const fn is_far(&self) -> bool {
+        self.run.held() & FAR != 0
     }
 
     /// Whether the server, by its own sidecar, takes longer than normal; none without a baseline.
@@ -100,66 +135,151 @@ impl EdgeWatch {
     }
 
     /// Verdicts that turned bad so far, and how many of them before the degradation that goes on.
-    pub(super) const fn alerts(&self) -> (u64, u64) {
-        (self.alerts, self.alerts_before)
+    pub(super) fn alerts(&self) -> (u64, u64) {
+        self.run.alerts()
     }
 
-    /// Judges the window `[from, to)`; learns from it unless it is bad or `frozen`.
+    /// Judges the window that starts at `from`, and those before it again that may have changed. Learns from the oldest unless it was bad, or an
+    /// incident that began at `frozen` had begun by its end.
     pub(super) fn judge(
         &mut self,
         settings: &Settings,
-        state: &EdgeState,
-        (from, to): (Timestamp, Timestamp),
-        frozen: bool,
+        at: (&ServiceGraph, usize),
+        (from, common): (Timestamp, &[Common; LATE]),
+        frozen: Option<Timestamp>,
     ) {
-        let (_, sum) = state.best(from, to);
-        let counts = sum.counts;
-        let asked = counts.requests - counts.cancelled;
-        let enough = asked >= settings.min_requests;
-        let failing = enough && is_failing(settings, asked, counts.failed, self.failures.get());
-        let latency = sum.latency.mean().map(|mean| mean.as_secs_f64());
-        let slow = enough && latency.is_some_and(|latency| is_slow(settings, latency, &self.latency));
-        let first = counts.attempts - counts.retries;
-        let retrying = enough && first > 0 && counts.attempts as f64 > settings.attempts * first as f64;
-        let served = state.sum_by(Reporter::Server, from, to).latency;
-        let gap = network_gap(&sum, &served);
-        let far = enough && gap.is_some_and(|gap| is_slow(settings, gap, &self.gap));
-        let turned =
-            [self.failing.push(failing), self.slow.push(slow), self.retrying.push(retrying), self.far.push(far)];
-        self.alerts += turned.into_iter().filter(|turned| *turned).count() as u64;
-        let bad = failing || slow || retrying;
-        if bad {
-            self.first_bad.get_or_insert_with(|| first_failure(state, from, to));
-        } else if !self.is_degraded() {
-            self.first_bad = None;
-            self.alerts_before = self.alerts;
+        if let Some(oldest) = self.open[0] {
+            self.settled.push(&oldest);
+            if !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings)) {
+                self.learn(settings, &oldest);
+            }
         }
-        if !bad && !frozen && asked > 0 {
-            self.failures.learn(asked, counts.failed);
-            if let (true, Some(latency)) = (enough, latency) {
-                self.latency.learn(latency);
-                if let Some(served) = served.mean() {
-                    self.served.learn(served.as_secs_f64());
-                }
-                if let Some(gap) = gap {
-                    self.gap.learn(gap);
+        self.open.rotate_left(1);
+        let late = at.0.late_at(at.1);
+        let changed = std::mem::replace(&mut self.late, late) != late;
+        for (window, common) in self.open.iter_mut().zip(common).take(LATE - 1) {
+            if let Some(window) = window.as_mut().filter(|window| changed || window.common != *common) {
+                *window = window.again(settings, at, *common);
+            }
+        }
+        let limits = (self.limits(settings), common[LATE - 1]);
+        self.open[LATE - 1] = Some(Judged::of(settings, at, from, limits));
+        self.run = self.settled;
+        self.open.iter().flatten().for_each(|window| self.run.push(window));
+    }
+
+    /// Seconds that the requests of the last windows took longer than normal, all together.
+    pub(super) fn added(&self) -> f64 {
+        let Some(normal) = self.normal_latency() else { return 0.0 };
+        let added = |window: &Judged| {
+            let [latency, ..] = window.times();
+            latency.map_or(0.0, |latency| (latency - normal).max(0.0) * f64::from(window.asked))
+        };
+        self.open.iter().flatten().map(added).sum()
+    }
+
+    fn limits(&self, settings: &Settings) -> Limits {
+        let limit = |level: &Level| limit(settings, level).map_or(f32::INFINITY, |limit| limit as f32);
+        Limits { share: self.failures.get() as f32, slow: limit(&self.latency), far: limit(&self.gap) }
+    }
+
+    fn learn(&mut self, settings: &Settings, window: &Judged) {
+        if window.asked == 0 {
+            return;
+        }
+        self.failures.learn(window.asked.into(), window.failed.into());
+        let [latency, served, gap] = window.times();
+        if let (true, Some(latency)) = (window.is_enough(settings), latency) {
+            self.latency.learn(latency, self.phase);
+            for (level, value) in [(&mut self.served, served), (&mut self.gap, gap)] {
+                if let Some(value) = value {
+                    level.learn(value, self.phase);
                 }
             }
         }
     }
 }
 
-/// Seconds a request that the client waited beyond the time that the server's sidecar saw; none when one of the two is
-/// not known, or when retries blur it.
-pub(super) fn network_gap(client: &Sum, served: &Histogram) -> Option<f64> {
-    let count = client.latency.count();
-    let blurred = client.counts.attempts == 0 || client.counts.retries * GAP_RETRIES > client.counts.attempts;
-    if served.is_empty() || count == 0 || blurred {
-        return None;
+/// Bytes that detection takes for each edge with full baselines of all kinds: the watch with its key, its three levels, and the last four
+/// windows of both ends that the graph keeps summed for it. The texts of names and the panes that people look at are not in it.
+pub const BYTES_PER_EDGE: usize = size_of::<EdgeWatch>()
+    + size_of::<Option<EdgeKey>>()
+    + 3 * RING_BYTES
+    + 4 * 2 * size_of::<Brief>()
+    + 2 * size_of::<u32>();
+
+// The project's bar: a kibibyte and a half.
+const _: () = assert!(BYTES_PER_EDGE <= 1_536);
+
+/// The watches of all edges, by the place of the edge in the graph: what is judged together lies together.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    watches: Vec<EdgeWatch>,
+    keys: Vec<Option<EdgeKey>>,
+    /// Places of edges that are degraded by their counts.
+    degraded: Vec<usize>,
+}
+
+impl Watches {
+    pub(super) const fn new() -> Self {
+        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new() }
     }
-    // By requests that both saw: some of the client's may not have arrived.
-    let mean = |histogram: &Histogram| histogram.mean().map_or(0.0, |mean| mean.as_secs_f64());
-    Some((mean(&client.latency) - mean(served)).max(0.0))
+
+    /// That of an edge of the graph.
+    pub(super) fn at(&self, state: &EdgeState) -> Option<&EdgeWatch> {
+        self.watches.get(state.place as usize).filter(|watch| watch.born == state.born)
+    }
+
+    /// Every edge that is watched with its watch, by place.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeWatch)> {
+        self.keys.iter().zip(&self.watches).filter_map(|(key, watch)| key.as_ref().map(|key| (key, watch)))
+    }
+
+    /// Judges the window that starts at `from` on every edge. `frozen` says by place since when an incident touches an edge.
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        graph: &ServiceGraph,
+        (from, common): (Timestamp, &[Common; LATE]),
+        frozen: &[Option<Timestamp>],
+    ) {
+        self.degraded.clear();
+        for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
+            let frozen = frozen.get(place).copied().flatten();
+            watch.judge(settings, (graph, place), (from, common), frozen);
+            if watch.is_degraded() {
+                self.degraded.push(place);
+            }
+        }
+    }
+
+    /// Every edge that is degraded by its counts, as of the last window judged.
+    pub(super) fn degraded(&self) -> BTreeSet<EdgeKey> {
+        self.degraded.iter().filter_map(|place| self.keys.get(*place)?.clone()).collect()
+    }
+
+    /// Makes the watches those of the graph's edges.
+    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
+        self.watches.resize_with(graph.places(), EdgeWatch::default);
+        self.keys.resize(graph.places(), None);
+        for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {
+            match graph.at(place) {
+                Some((key, state)) if state.born != watch.born => {
+                    *watch = EdgeWatch { born: state.born, ..waiting.watch(key) };
+                    *known = Some(key.clone());
+                }
+                Some(_) => {}
+                None => (*watch, *known) = (EdgeWatch::default(), None),
+            }
+        }
+    }
+}
+
+/// A number that scatters names (FNV-1a).
+pub(super) fn phase(name: &ServiceName) -> u8 {
+    let bytes = name.namespace().bytes().chain(name.name().bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash >> 24) as u8
 }
 
 /// Failures beyond what chance makes of the normal share.
@@ -172,73 +292,14 @@ pub(crate) fn allowed(settings: &Settings, (median, mad): (f64, f64)) -> f64 {
     (settings.mads * mad).max(settings.slower * median)
 }
 
+/// Above so many seconds a mean is slow; none without a baseline.
+pub(super) fn limit(settings: &Settings, level: &Level) -> Option<f64> {
+    let (median, mad) = level.median_and_mad()?;
+    Some(median + allowed(settings, (median, mad)).max(settings.slower_floor))
+}
+
 fn is_slow(settings: &Settings, seconds: f64, level: &Level) -> bool {
-    level
-        .median_and_mad()
-        .is_some_and(|(median, mad)| seconds - median > allowed(settings, (median, mad)).max(settings.slower_floor))
-}
-
-/// The second of the first failure in the window, or its start.
-fn first_failure(state: &EdgeState, from: Timestamp, to: Timestamp) -> Timestamp {
-    let reporter = state.reporter(from, to).unwrap_or(Reporter::Client);
-    let second = std::time::Duration::from_secs(1);
-    std::iter::successors(Some(from), |at| (*at + second < to).then(|| *at + second))
-        .find(|at| state.counts_by(reporter, *at, *at + second).failed > 0)
-        .unwrap_or(from)
-}
-
-/// Self time of every service that a sidecar of its own reports.
-#[derive(Debug, Default)]
-pub(super) struct ServiceWatches {
-    levels: BTreeMap<ServiceName, (Level, Verdicts)>,
-}
-
-impl ServiceWatches {
-    pub(super) const fn new() -> Self {
-        Self { levels: BTreeMap::new() }
-    }
-
-    /// Its normal mean self time in seconds.
-    pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
-        self.levels.get(service).and_then(|(level, _)| level.median_and_mad()).map(|(median, _)| median)
-    }
-
-    /// Whether its self time is above its baseline in two of the last three windows.
-    pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
-        self.levels.get(service).is_some_and(|(_, verdicts)| verdicts.hold())
-    }
-
-    /// Judges the window `[from, to)` of every service; learns from it unless it is bad or an edge of it is frozen.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        graph: &ServiceGraph,
-        (from, to): (Timestamp, Timestamp),
-        frozen: &BTreeSet<EdgeKey>,
-    ) {
-        let mut sums: BTreeMap<&ServiceName, (u64, f64, bool)> = BTreeMap::new();
-        for (key, state) in graph.edges() {
-            let own = state.sum_by(Reporter::Server, from, to).self_time;
-            let entry = sums.entry(&key.server).or_default();
-            entry.0 += own.count();
-            entry.1 += own.sum().as_secs_f64();
-            entry.2 |= frozen.contains(key);
-        }
-        for (service, (count, seconds, frozen)) in sums {
-            let (level, verdicts) = self.levels.entry(service.clone()).or_default();
-            let enough = count >= settings.min_requests;
-            let mean = seconds / count.max(1) as f64;
-            let slow = enough && is_slow(settings, mean, level);
-            verdicts.push(slow);
-            if enough && !slow && !frozen {
-                level.learn(mean);
-            }
-        }
-    }
-
-    pub(super) fn retain(&mut self, graph: &ServiceGraph) {
-        self.levels.retain(|service, _| graph.node(service).is_some());
-    }
+    limit(settings, level).is_some_and(|limit| seconds > limit)
 }
 
 #[cfg(test)]
@@ -265,14 +326,14 @@ mod tests {
         let settings = Settings::default();
         let mut level = Level::default();
         assert!(!is_slow(&settings, 9.0, &level), "nothing is slow without a baseline");
-        (0..5).for_each(|_| level.learn(0.100));
+        (0..5).for_each(|_| level.learn(0.100, 0));
         assert!(!is_slow(&settings, 0.140, &level), "five windows prove little");
         assert!(is_slow(&settings, 0.200, &level));
-        (0..45).for_each(|_| level.learn(0.100));
+        (0..45).for_each(|_| level.learn(0.100, 0));
         assert!(!is_slow(&settings, 0.125, &level));
         assert!(is_slow(&settings, 0.140, &level));
         let mut quick = Level::default();
-        (0..5).for_each(|_| quick.learn(0.001));
+        (0..5).for_each(|_| quick.learn(0.001, 0));
         assert!(!is_slow(&settings, 0.009, &quick), "the floor of 10 ms");
     }
 

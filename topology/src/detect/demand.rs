@@ -5,6 +5,8 @@
 //! (and by a Poisson z above 4), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
 //! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
 //! repeats what failed is part of the harm, not where it began. Callers from outside are where the question ends.
+//!
+//! Where nothing grew, a client that calls twice as often for each request that it gets is the one that asks for more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tripline_model::{EdgeKey, NodeKind, Reporter, ServiceName, Timestamp};
 
 use super::Suspect;
 use super::incident::View;
-use crate::graph::EdgeState;
+use crate::graph::{Brief, EdgeState};
 
 /// Growth that counts as demand above its baseline; the specification's.
 const GROWTH: f64 = 1.3;
@@ -26,6 +28,8 @@ const SEEN: u64 = 20;
 const SHORTLY: Duration = Duration::from_secs(3);
 /// For so long after the onset demand is measured.
 const AFTER: Duration = Duration::from_secs(60);
+/// Multiple of the calls a request from which they count as demand: requests that wait, and calls that are no longer made, move it, too.
+const REPEATED: f64 = 2.0;
 /// Calls that the question is passed on over at most.
 const DEEPEST: usize = 16;
 
@@ -51,9 +55,32 @@ pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestam
     if span.1 <= span.0 {
         return None;
     }
-    let growth = growth(view, service, span)?;
-    let client = client(view, service, span, &mut BTreeSet::new())?;
-    Some(Demand { client, growth })
+    let grown = growth(view, service, span).and_then(|growth| {
+        let client = client(view, service, span, &mut BTreeSet::new())?;
+        Some(Demand { client, growth })
+    });
+    grown.or_else(|| repeating(view, service, span))
+}
+
+/// Who calls `service` so many times more often for each request of its own. Where breakers keep requests away from that client, the sum of
+/// its calls does not grow, but its calls a request do.
+fn repeating(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<Demand> {
+    let length = span.1.since(span.0).as_secs_f64();
+    let of_client = |call: &Asked<'_>| {
+        let own = asked(view, &call.key.client, span);
+        let [before, during] = [|edge: &Asked<'_>| edge.before, |edge: &Asked<'_>| edge.during]
+            .map(|rate| own.iter().map(rate).sum::<f64>());
+        let expected = call.before / before * during * length;
+        let calls = (call.during - call.retries.max(0.0)) * length;
+        let z = (calls - expected) / (expected + 1.0).sqrt();
+        let growth = calls / expected;
+        (before > 0.0 && call.before > 0.0 && expected >= 1.0 && growth >= REPEATED && z > Z)
+            .then(|| Demand { client: call.key.client.clone(), growth })
+    };
+    let calls = asked(view, service, span);
+    let found =
+        calls.iter().filter(|call| view.graph.kind(&call.key.client) == NodeKind::Service).filter_map(of_client);
+    found.max_by(|a, b| a.growth.total_cmp(&b.growth))
 }
 
 /// The demand behind harm that begins at `service`: there, or where a breaker let through no more than before, at the users' door.
@@ -79,13 +106,12 @@ struct Asked<'a> {
     retries: f64,
 }
 
-fn asked<'a>(view: &View<'a>, service: &ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
-    let edges: Vec<(&'a EdgeKey, &'a EdgeState)> =
-        view.graph.edges().filter(|(key, _)| key.server == *service).collect();
+fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+    let edges: Vec<(&'a EdgeKey, &'a EdgeState)> = view.graph.edges_into(service).collect();
     // A young graph has not seen the whole minute; its first seconds may not be whole.
     let second = Duration::from_secs(1);
-    let quiet = |at: Timestamp| edges.iter().all(|(_, state)| state.reporter(at, at + second).is_none());
-    let seen = (1..=BEFORE).rev().find(|back| !quiet(from - second * *back as u32)).unwrap_or(0).saturating_sub(1);
+    let earliest = edges.iter().filter_map(|(_, state)| state.first_counted(from - second * BEFORE as u32, from)).min();
+    let seen = earliest.map_or(0, |first| from.as_secs().saturating_sub(first)).saturating_sub(1);
     if seen < SEEN {
         return Vec::new();
     }
@@ -93,12 +119,13 @@ fn asked<'a>(view: &View<'a>, service: &ServiceName, (from, to): (Timestamp, Tim
     let (usual, length) = (seen as f64, to.since(from).as_secs_f64());
     let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
         let reporter = state.reporter(start, to).unwrap_or(Reporter::Client);
-        let (earlier, now) = (state.counts_by(reporter, start, from), state.counts_by(reporter, from, to));
+        let (earlier, now) = (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
+        let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);
         Asked {
             key,
-            before: (earlier.requests + earlier.retries) as f64 / usual,
-            during: (now.requests + now.retries) as f64 / length,
-            retries: now.retries as f64 / length - earlier.retries as f64 / usual,
+            before: asked(&earlier) / usual,
+            during: asked(&now) / length,
+            retries: f64::from(now.retries) / length - f64::from(earlier.retries) / usual,
         }
     };
     edges.into_iter().map(read).collect()

@@ -10,210 +10,44 @@
 //!
 //! Told are, and nothing else: the opening, a level that rose and held, another first candidate that leads and held, the end.
 
+mod explain;
 mod measure;
+mod open;
+mod value;
+mod ways;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
-use super::degraded::{EdgeWatch, ServiceWatches};
+use super::degraded::{EdgeWatch, Watches};
 use super::demand::{self, Demand};
 use super::roots::{Part, Reach as Reached};
-use super::story::{self, Hop, Reach};
-use super::{Settings, Suspect, SuspectKind, Trip};
+use super::self_time::ServiceWatches;
+use super::story::{self, Reach};
+use super::{Settings, Suspect, SuspectKind, Trip, Trips};
 use crate::ServiceGraph;
 use measure::Measured;
 
+pub use value::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
+
+pub(super) use explain::explained;
 pub(super) use measure::flows;
-
-/// How far a fault has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// One degraded service, nobody who depends on it.
-    Local,
-    /// A dependent is degraded because of it.
-    Propagating,
-    /// Two or more hops, breakers open in a chain, or an entry point reached through a service between.
-    Cascade,
-    /// A cascade that retries make worse.
-    Amplifying,
-    /// The origin is well again, the degradation stays.
-    SelfSustaining,
-}
-
-/// Where an incident stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Just opened.
-    Starting,
-    /// A service joined within the last minute.
-    Spreading,
-    /// None joined for a minute.
-    Contained,
-    /// The origin is well.
-    Recovering,
-    /// Over.
-    Resolved,
-}
-
-/// Something worth telling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// It was opened.
-    Opened,
-    /// Its level rose.
-    LevelRose,
-    /// Another suspected origin is first now.
-    OriginChanged,
-    /// It is over.
-    Resolved,
-}
-
-/// What a piece of evidence is about; its number is in [`Evidence::value`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EvidenceKind {
-    /// Share of the entry points' failed requests that started at the suspect, in 0..=1.
-    ExplainsFailures,
-    /// Share of the entry points' added latency that the suspect added, in 0..=1.
-    ExplainsLatency,
-    /// Failed requests that started at the suspect.
-    OwnErrors,
-    /// Requests that got no answer from the suspect.
-    NoAnswer,
-    /// Seconds of self time above normal, per request.
-    OwnLatency,
-    /// Seconds from the start of the incident to the opening of the first breaker on a way to the suspect.
-    BreakerOpen,
-    /// Attempts per request on the worst edge into the suspect.
-    Retries,
-    /// Requests that reach the slowest service, in multiples of those in the minute before.
-    Demand,
-    /// Seconds that a client waits beyond the server's own time, above normal, per request.
-    NetworkGap,
-}
-
-impl EvidenceKind {
-    /// Its written form.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ExplainsFailures => "explains_failures",
-            Self::ExplainsLatency => "explains_latency",
-            Self::OwnErrors => "own_errors",
-            Self::NoAnswer => "no_answer",
-            Self::OwnLatency => "own_latency",
-            Self::BreakerOpen => "breaker_open",
-            Self::Retries => "retries",
-            Self::Demand => "demand",
-            Self::NetworkGap => "network_gap",
-        }
-    }
-}
-
-/// One typed piece of evidence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evidence {
-    /// What it is about.
-    pub kind: EvidenceKind,
-    /// One sentence for people.
-    pub text: String,
-    /// Its number, in the unit of its kind.
-    pub value: f64,
-}
-
-/// A suspect with what speaks for it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// Who.
-    pub suspect: Suspect,
-    /// Of what.
-    pub kind: SuspectKind,
-    /// Share of the targets' excess that goes away without its own.
-    pub score: Ratio,
-    /// What speaks for it.
-    pub evidence: Vec<Evidence>,
-}
-
-/// How much one entry point suffers, since the start.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EntryHurt {
-    /// The entry point.
-    pub service: ServiceName,
-    /// Its requests.
-    pub requests: u64,
-    /// Failed ones among them.
-    pub failed: u64,
-    /// Seconds of latency above normal, per request.
-    pub slower: f64,
-}
-
-/// Whom an incident hurts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Blast {
-    /// Services that were degraded at some time, the first candidate not included.
-    pub services: BTreeSet<ServiceName>,
-    /// Edges that were degraded at some time.
-    pub edges: BTreeSet<EdgeKey>,
-    /// Entry points among them, by name.
-    pub entries: Vec<EntryHurt>,
-    /// Requests at all entry points, since the start.
-    pub requests: u64,
-    /// Failed ones among them.
-    pub failed: u64,
-}
-
-/// One incident as everyone may see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Incident {
-    /// A ULID made of the time of detection and what was degraded first: the same recording gives the same id.
-    pub id: String,
-    /// The highest level it has reached.
-    pub level: Level,
-    /// Where it stands.
-    pub phase: Phase,
-    /// Onset of the first degradation.
-    pub started: Timestamp,
-    /// When it was opened.
-    pub detected: Timestamp,
-    /// When it was last brought up to date with a change.
-    pub updated: Timestamp,
-    /// When it ended.
-    pub resolved: Option<Timestamp>,
-    /// Best first.
-    pub candidates: Vec<Candidate>,
-    /// Share of the targets' excess that no candidate explains.
-    pub unexplained: Ratio,
-    /// Hops in causal order.
-    pub path: Vec<Hop>,
-    /// Whom it hurts.
-    pub blast: Blast,
-    /// Attempts per request on the worst edge into the first candidate.
-    pub attempts_per_request: f64,
-    /// Requests that reach the service that suffers most from growing demand, in multiples of those before; 1 when demand did not grow.
-    pub demand: f64,
-    /// Breaker openings.
-    pub trips: u64,
-    /// Breaker openings, and tests of edges in it that turned bad: what rules of their own would have sent.
-    pub raw_alerts: u64,
-    /// Notices given.
-    pub notices: u64,
-}
-
-impl Incident {
-    /// The best candidate.
-    #[must_use]
-    pub fn origin(&self) -> Option<&Suspect> {
-        self.candidates.first().map(|candidate| &candidate.suspect)
-    }
-}
 
 /// What an incident looks at.
 pub(super) struct View<'a> {
     pub(super) settings: &'a Settings,
     pub(super) graph: &'a ServiceGraph,
-    pub(super) watches: &'a BTreeMap<EdgeKey, EdgeWatch>,
+    pub(super) watches: &'a Watches,
     pub(super) services: &'a ServiceWatches,
-    pub(super) trips: &'a VecDeque<Trip>,
+    pub(super) trips: &'a Trips,
+}
+
+impl<'a> View<'a> {
+    /// The watch of an edge.
+    pub(super) fn watch(&self, key: &EdgeKey) -> Option<&'a EdgeWatch> {
+        self.watches.at(self.graph.edge(key)?)
+    }
 }
 
 /// What belongs to the other incidents that go on.
@@ -323,10 +157,10 @@ impl Tracked {
         if self.roots.is_empty() || part.roots.is_empty() || !self.roots.is_disjoint(&part.roots) {
             return true;
         }
-        let all: BTreeSet<EdgeKey> = self.touched.union(&part.edges).cloned().collect();
-        let reach = Reached::of(&all);
-        let related = |a: &Suspect, b: &Suspect| reach.reaches(a, b) || reach.reaches(b, a);
-        self.roots.iter().any(|own| part.roots.iter().any(|other| related(own, other)))
+        let roots: Vec<Suspect> = self.roots.iter().chain(&part.roots).cloned().collect();
+        let reach = Reached::of(self.touched.union(&part.edges), &roots);
+        let own = self.roots.len();
+        (0..own).any(|one| (own..roots.len()).any(|other| reach.related(one, other)))
     }
 
     /// Nothing is known to be degraded until [`Self::set_degraded`] says so.
@@ -368,13 +202,7 @@ impl Tracked {
     }
 
     /// Brings everything up to date and answers what is worth telling.
-    pub(super) fn advance(
-        &mut self,
-        view: &View<'_>,
-        openings: &VecDeque<(Timestamp, EdgeKey)>,
-        others: &Others,
-        now: Timestamp,
-    ) -> Vec<Notice> {
+    pub(super) fn advance(&mut self, view: &View<'_>, others: &Others, now: Timestamp) -> Vec<Notice> {
         if self.merged {
             // Whoever was told of its opening must hear of its end.
             (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
@@ -393,7 +221,7 @@ impl Tracked {
             }
         } else {
             self.note_onsets(view, others, now);
-            self.measure(view, openings, others, now);
+            self.measure(view, others, now);
             self.judge_phase(view, now);
         }
         let notices = self.notices(view.settings, now);
@@ -406,14 +234,19 @@ impl Tracked {
 
     fn note_onsets(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         for key in &self.degraded {
-            let watch = view.watches.get(key);
+            let watch = view.watch(key);
             let slow = watch.is_some_and(EdgeWatch::is_only_slow);
             if let Some(known) = self.onsets.get_mut(key) {
                 known.1 &= slow;
+                // What came late may show that it began earlier.
+                if let Some(onset) = watch.and_then(EdgeWatch::onset).filter(|_| !others.edges.contains(key)) {
+                    known.0 = known.0.min(onset);
+                    self.incident.started = self.incident.started.min(onset);
+                }
                 continue;
             }
             let window = view.settings.window * 3;
-            let trip = view.trips.iter().rev().find(|trip| trip.key == *key && now.since(trip.at) <= window);
+            let trip = view.trips.of(key).iter().rev().find(|trip| now.since(trip.at) <= window);
             let onset = watch.and_then(EdgeWatch::onset).into_iter().chain(trip.map(|trip| trip.at)).min();
             // An edge that another incident has already was hurt by that one first.
             let onset = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
@@ -426,7 +259,7 @@ impl Tracked {
         }
     }
 
-    fn measure(&mut self, view: &View<'_>, openings: &VecDeque<(Timestamp, EdgeKey)>, others: &Others, now: Timestamp) {
+    fn measure(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         let since = self.incident.started - view.settings.window;
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
@@ -438,7 +271,7 @@ impl Tracked {
             (incident.candidates, incident.unexplained) =
                 keep_leader(fresh, self.told_origin.as_ref(), view.settings.lead);
             if let Some(demand) = &self.demand {
-                put_demand_first(&mut incident.candidates, demand);
+                put_demand_first(&mut incident.candidates, demand, (since, now));
             }
         }
         let Some(origin) = incident.candidates.first().map(|candidate| candidate.suspect.clone()) else { return };
@@ -446,9 +279,9 @@ impl Tracked {
         incident.demand = self.demand.as_ref().map_or(1.0, |demand| demand.growth);
         let turned = self.alerts_before.iter().map(|(key, before)| {
             // A breaker alone is an alert, too, but is counted below.
-            view.watches.get(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
+            view.watch(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
         });
-        let openings = openings.iter().filter(|(at, key)| *at >= since && self.touched.contains(key)).count();
+        let openings = view.trips.openings(since).filter(|key| self.touched.contains(*key)).count();
         incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + openings as u64);
         // Of demand, the harm begins where it cannot be served.
         let place = match self.demand.as_ref().and_then(|_| incident.candidates.get(1)) {
@@ -547,7 +380,7 @@ const MORE_THAN_NORMAL: f64 = 1.1;
 const AMPLIFIED: f64 = 1.5;
 
 /// Who asks for more comes before who cannot cope with it; the score is divided as the demand is.
-fn put_demand_first(fresh: &mut Vec<Candidate>, demand: &Demand) {
+fn put_demand_first(fresh: &mut Vec<Candidate>, demand: &Demand, span: (Timestamp, Timestamp)) {
     let Some(first) = fresh.first_mut() else { return };
     let usual = first.score.get() / demand.growth;
     let text =
@@ -556,7 +389,7 @@ fn put_demand_first(fresh: &mut Vec<Candidate>, demand: &Demand) {
         suspect: Suspect { service: demand.client.clone(), edge: None },
         kind: SuspectKind::Demand,
         score: Ratio::new(first.score.get() - usual),
-        evidence: vec![Evidence { kind: EvidenceKind::Demand, text, value: demand.growth }],
+        evidence: vec![Evidence { kind: EvidenceKind::Demand, text, value: demand.growth, span }],
     };
     first.score = Ratio::new(usual);
     fresh.retain(|candidate| candidate.suspect != asking.suspect);

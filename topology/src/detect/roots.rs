@@ -42,13 +42,13 @@ pub(super) fn split(
     let mut roots = roots(view, &component, &flows);
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();
-    let reach = Reach::of(&component);
+    let reach = Reach::of(component.iter(), &roots);
     let mut joined = UnionFind::<usize>::new(roots.len());
     let demands: Vec<Option<ServiceName>> = roots.iter().map(|root| demand::behind(view, root, now)).collect();
-    for (one, a) in roots.iter().enumerate() {
-        for (other, b) in roots.iter().enumerate().skip(one + 1) {
+    for one in 0..roots.len() {
+        for other in one + 1..roots.len() {
             let demanded = demands[one].is_some() && demands[one] == demands[other];
-            if demanded || reach.reaches(a, b) || reach.reaches(b, a) {
+            if demanded || reach.related(one, other) {
                 joined.union(one, other);
             }
         }
@@ -63,7 +63,7 @@ pub(super) fn split(
     }
     for key in &component {
         let explained: BTreeSet<usize> =
-            (0..roots.len()).filter(|at| reach.is_hurt_by(key, &roots[*at])).map(|at| joined.find(at)).collect();
+            (0..roots.len()).filter(|at| reach.is_hurt_by(key, *at)).map(|at| joined.find(at)).collect();
         for (group, part) in &mut parts {
             // What no root explains goes wherever it may belong.
             if explained.is_empty() || explained.contains(group) {
@@ -91,8 +91,8 @@ fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, flows: &Flows) -> BTree
         }
     }
     for key in component {
-        let far = view.watches.get(key).is_some_and(EdgeWatch::is_far);
-        let lost = flows.edges.get(key).is_some_and(|flow| flow.eager || flow.lost >= least);
+        let far = view.watch(key).is_some_and(EdgeWatch::is_far);
+        let lost = flows.edge(key).is_some_and(|flow| flow.eager || flow.lost >= least);
         if far || lost {
             roots.insert(Suspect { service: key.server.clone(), edge: Some(key.clone()) });
         }
@@ -100,50 +100,68 @@ fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, flows: &Flows) -> BTree
     roots
 }
 
-/// Who is reached over degraded calls.
+/// Who reaches some roots over degraded calls.
 pub(super) struct Reach<'a> {
-    reached: BTreeMap<&'a ServiceName, BTreeSet<&'a ServiceName>>,
+    roots: &'a [Suspect],
+    /// By root: who reaches where it begins, itself included.
+    reaching: Vec<BTreeSet<&'a ServiceName>>,
 }
 
 impl<'a> Reach<'a> {
-    /// Of every service that an edge begins or ends at.
-    pub(super) fn of(edges: &'a BTreeSet<EdgeKey>) -> Self {
-        let mut servers: BTreeMap<&ServiceName, Vec<&ServiceName>> = BTreeMap::new();
+    /// Of some edges and roots.
+    pub(super) fn of(edges: impl Iterator<Item = &'a EdgeKey>, roots: &'a [Suspect]) -> Self {
+        let mut numbers: BTreeMap<&'a ServiceName, usize> = BTreeMap::new();
+        let mut names: Vec<&'a ServiceName> = Vec::new();
+        let mut clients: Vec<Vec<usize>> = Vec::new();
+        let mut number = |name: &'a ServiceName| {
+            *numbers.entry(name).or_insert_with(|| {
+                names.push(name);
+                names.len() - 1
+            })
+        };
         for key in edges {
-            servers.entry(&key.client).or_default().push(&key.server);
+            let (client, server) = (number(&key.client), number(&key.server));
+            clients.resize_with(clients.len().max(client + 1).max(server + 1), Vec::new);
+            clients[server].push(client);
         }
-        let mut reached = BTreeMap::new();
-        for start in edges.iter().flat_map(|key| [&key.client, &key.server]) {
-            if reached.contains_key(start) {
-                continue;
-            }
-            let mut seen = BTreeSet::from([start]);
-            let mut front = vec![start];
-            while let Some(service) = front.pop() {
-                for server in servers.get(service).into_iter().flatten() {
-                    if seen.insert(*server) {
-                        front.push(server);
+        let mut reaching = Vec::with_capacity(roots.len());
+        for root in roots {
+            let start = begin(root);
+            let mut seen = vec![false; names.len()];
+            let mut front: Vec<usize> = numbers.get(start).copied().into_iter().collect();
+            front.iter().for_each(|at| seen[*at] = true);
+            let mut reached = BTreeSet::from([start]);
+            while let Some(at) = front.pop() {
+                reached.insert(names[at]);
+                for client in &clients[at] {
+                    if !std::mem::replace(&mut seen[*client], true) {
+                        front.push(*client);
                     }
                 }
             }
-            reached.insert(start, seen);
+            reaching.push(reached);
         }
-        Self { reached }
+        Self { roots, reaching }
     }
 
-    fn service(&self, from: &ServiceName, to: &ServiceName) -> bool {
-        from == to || self.reached.get(from).is_some_and(|seen| seen.contains(to))
+    /// Whether one of two roots reaches the other, so that it may be behind what that one shows.
+    pub(super) fn related(&self, one: usize, other: usize) -> bool {
+        self.reaches(one, other) || self.reaches(other, one)
     }
 
-    /// Whether `a` reaches `b`, so that `b` may be behind what `a` shows. An edge is reached with its client, and reaches its server.
-    pub(super) fn reaches(&self, a: &Suspect, b: &Suspect) -> bool {
-        self.service(&a.service, b.edge.as_ref().map_or(&b.service, |edge| &edge.client))
+    /// An edge is reached with its client, and reaches its server.
+    fn reaches(&self, one: usize, other: usize) -> bool {
+        let from = self.roots.get(one).map(|root| &root.service);
+        from.zip(self.reaching.get(other)).is_some_and(|(from, reaching)| reaching.contains(from))
     }
 
-    fn is_hurt_by(&self, key: &EdgeKey, root: &Suspect) -> bool {
-        match &root.edge {
-            Some(edge) => key == edge || self.service(&key.server, &edge.client),
-            None => self.service(&key.server, &root.service),
-        }
+    fn is_hurt_by(&self, key: &EdgeKey, root: usize) -> bool {
+        let itself = self.roots.get(root).is_some_and(|root| root.edge.as_ref() == Some(key));
+        itself || self.reaching.get(root).is_some_and(|reaching| reaching.contains(&key.server))
     }
+}
+
+/// Where one must get to, to be hurt by a root.
+fn begin(root: &Suspect) -> &ServiceName {
+    root.edge.as_ref().map_or(&root.service, |edge| &edge.client)
 }

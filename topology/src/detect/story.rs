@@ -3,7 +3,7 @@
 //! Causal order is who calls whom: an edge into the suspected origin is at distance one, an edge into one of its clients at distance two.
 //! Wall clocks of sidecars only order edges of one distance, so skewed clocks cannot turn a cascade around.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tripline_model::{EdgeKey, ServiceName, Timestamp, TransitionReason};
 
@@ -35,37 +35,42 @@ pub struct Hop {
 
 /// Distance of each service from the suspected origin over degraded edges, towards its dependents. Edges whose server is
 /// unreachable that way are not part of the story.
-pub(super) fn distances(origin: &Suspect, degraded: &BTreeSet<EdgeKey>) -> BTreeMap<ServiceName, usize> {
+pub(super) fn distances<'a>(
+    origin: &Suspect,
+    degraded: impl Iterator<Item = &'a EdgeKey>,
+) -> BTreeMap<ServiceName, usize> {
+    let mut callers: BTreeMap<&ServiceName, Vec<&EdgeKey>> = BTreeMap::new();
+    for key in degraded {
+        callers.entry(&key.server).or_default().push(key);
+    }
     let mut distance = BTreeMap::from([(origin.service.clone(), 0)]);
-    let mut front = vec![origin.service.clone()];
-    while !front.is_empty() {
-        let mut next = Vec::new();
-        for server in front {
-            let here = distance.get(&server).copied().unwrap_or(0);
-            for key in degraded.iter().filter(|key| key.server == server) {
-                if here == 0 && origin.edge.as_ref().is_some_and(|edge| edge != key) {
-                    continue;
-                }
-                if !distance.contains_key(&key.client) {
-                    distance.insert(key.client.clone(), here + 1);
-                    next.push(key.client.clone());
-                }
+    let mut front = VecDeque::from([(origin.service.clone(), 0)]);
+    while let Some((server, here)) = front.pop_front() {
+        for key in callers.get(&server).into_iter().flatten() {
+            if here == 0 && origin.edge.as_ref().is_some_and(|edge| edge != *key) {
+                continue;
+            }
+            if !distance.contains_key(&key.client) {
+                distance.insert(key.client.clone(), here + 1);
+                front.push_back((key.client.clone(), here + 1));
             }
         }
-        front = next;
     }
     distance
 }
 
 /// The hops in causal order: from the suspected origin to the entry points.
 pub(super) fn path(origin: &Suspect, degraded: &BTreeMap<EdgeKey, (Timestamp, bool)>, trips: &[&Trip]) -> Vec<Hop> {
-    let keys: BTreeSet<EdgeKey> = degraded.keys().cloned().collect();
-    let distance = distances(origin, &keys);
+    let distance = distances(origin, degraded.keys());
+    let mut first: BTreeMap<&EdgeKey, &Trip> = BTreeMap::new();
+    for trip in trips {
+        first.entry(&trip.key).or_insert(trip);
+    }
     let mut hops: Vec<Hop> = degraded
         .iter()
         .filter_map(|(key, (onset, slow))| {
             let distance = distance.get(&key.server)? + 1;
-            let trip = trips.iter().find(|trip| trip.key == *key);
+            let trip = first.get(key);
             let (at, event) = match trip {
                 Some(trip) => (trip.at, HopEvent::Tripped(trip.reason)),
                 None => (*onset, if *slow { HopEvent::Slow } else { HopEvent::Failing }),
@@ -92,7 +97,7 @@ const AMPLIFYING: f64 = 1.5;
 
 /// How far it has gone. Self-sustaining needs time and is decided by the incident itself.
 pub(super) fn level(reach: &Reach<'_>) -> Level {
-    let distance = distances(reach.origin, reach.degraded);
+    let distance = distances(reach.origin, reach.degraded.iter());
     // Servers of degraded edges, by distance: a service at distance n is degraded because of the origin n hops away.
     let hops = reach.degraded.iter().filter_map(|key| distance.get(&key.server)).copied().max().unwrap_or(0);
     let entry_through_another = reach.degraded.iter().any(|key| {
@@ -158,6 +163,7 @@ mod tests {
             key: key("pay>db"),
             reason: TransitionReason::FailureRatio,
             induced: false,
+            unanswered: false,
             numbers: (20, 10, 0.5),
         };
         let hops = path(&suspect("db"), &degraded, &[&trip]);

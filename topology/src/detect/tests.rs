@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tripline_model::{
-    BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Protocol, Reporter, ServiceName,
-    TransitionReason,
+    BreakerState, BreakerTransition, EdgeCounts, EdgeWindow, FailureOrigin, Histogram, NodeKind, Protocol, Reporter,
+    ServiceName, TransitionReason,
 };
 
 use super::*;
@@ -277,4 +277,127 @@ fn the_same_events_give_the_same_incidents() {
         (shop.latest, shop.notices)
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_flapping_breaker_is_one_incident_with_a_count() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    for _ in 0..20 {
+        shop.breaker("shop/payments", "shop/db", BreakerState::Open);
+        shop.evaluate();
+        shop.run(5, 0, &[]);
+        shop.breaker("shop/payments", "shop/db", BreakerState::Closed);
+        shop.run(25, 0, &[]);
+    }
+    shop.run(150, 0, &[]);
+    assert_eq!((shop.only().trips, shop.only().phase), (20, Phase::Resolved));
+    assert_eq!(shop.told(), [Notice::Opened, Notice::Resolved]);
+}
+
+/// Strangers invent services that fail as badly as they like, and claim that known ones fail them.
+fn flood(shop: &mut Shop, number: u64) {
+    for stranger in 0..50 {
+        let name = format!("evil/{number}-{stranger}");
+        let failing = EdgeCounts { requests: 100, failed: 100, attempts: 100, ..EdgeCounts::default() };
+        shop.flow((&name, "evil/target"), failing, (5, 4));
+        for client in [name.as_str(), "evil/constant"] {
+            let claim = EdgeWindow {
+                key: EdgeKey { client: client.into(), server: "shop/catalogue".into(), protocol: Protocol::Http },
+                reporter: Reporter::Client,
+                client_kind: NodeKind::Service,
+                server_kind: NodeKind::Service,
+                start: shop.now() - Duration::from_secs(1),
+                length: Duration::from_secs(1),
+                counts: EdgeCounts {
+                    requests: 2,
+                    failed: 2,
+                    attempts: 2,
+                    transport_failures: 2,
+                    ..EdgeCounts::default()
+                },
+                latency: Histogram::default(),
+                self_time: Histogram::default(),
+                secured: false,
+            };
+            shop.graph.observe(&claim, shop.now());
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_invented_services_neither_blames_healthy_ones_nor_hides_a_real_fault() {
+    let mut shop = Shop::new();
+    shop.graph = ServiceGraph::new(Limits { nodes: 500, edges: 1_000, ..Limits::default() });
+    for second in 0..60 {
+        shop.run(1, 0, &[]);
+        flood(&mut shop, second);
+    }
+    let suspects = |shop: &Shop| -> Vec<Suspect> {
+        shop.latest.values().filter_map(|incident| incident.origin().cloned()).collect()
+    };
+    // Whoever claims that calls fail that nobody else has seen is suspected together with what it claims.
+    let blamed =
+        |suspect: &Suspect| suspect.edge.as_ref().map_or(&suspect.service, |edge| &edge.client).namespace() == "shop";
+    let before = suspects(&shop);
+    assert!(!before.iter().any(blamed), "{before:#?}");
+    for second in 60..100 {
+        shop.run(1, 60, &[]);
+        flood(&mut shop, second);
+    }
+    let after = suspects(&shop);
+    let real = after.iter().filter(|suspect| suspect.service == ServiceName::from("shop/db") && suspect.edge.is_none());
+    assert_eq!(real.count(), 1, "{after:#?}");
+}
+
+#[test]
+fn reports_that_cannot_be_change_nothing() {
+    let run = |lies: bool| {
+        let mut shop = Shop::new();
+        for second in 0..120 {
+            shop.run(1, if second < 60 { 0 } else { 50 }, &[]);
+            if lies {
+                let more_failed = EdgeCounts { requests: 1, failed: 1_000, ..EdgeCounts::default() };
+                let lie = EdgeWindow {
+                    key: "shop/web>shop/catalogue:http".parse().unwrap(),
+                    reporter: Reporter::Client,
+                    client_kind: NodeKind::Service,
+                    server_kind: NodeKind::Service,
+                    start: shop.now() - Duration::from_secs(1),
+                    length: Duration::from_secs(1),
+                    counts: more_failed,
+                    latency: Histogram::default(),
+                    self_time: Histogram::default(),
+                    secured: false,
+                };
+                assert_eq!(shop.graph.observe(&lie, shop.now()), crate::Observed::Implausible);
+                let an_hour_off =
+                    EdgeWindow { start: shop.now() - Duration::from_secs(3_600), counts: EdgeCounts::default(), ..lie };
+                assert_eq!(shop.graph.observe(&an_hour_off, shop.now()), crate::Observed::OutOfTime);
+            }
+        }
+        (shop.latest, shop.notices)
+    };
+    assert_eq!(run(true), run(false));
+}
+
+#[test]
+fn evidence_can_be_computed_again_from_the_windows_that_it_names() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    shop.run(30, 50, &[]);
+    let candidate = shop.only().candidates[0].clone();
+    let of = |kind| candidate.evidence.iter().find(|evidence| evidence.kind == kind).unwrap();
+    let failed = |server: &str, origin: bool| -> u64 {
+        let (from, to) = of(EvidenceKind::OwnErrors).span;
+        let server = ServiceName::from(server);
+        let edges = shop.graph.edges().filter(|(key, _)| key.server == server);
+        let counts = edges.map(|(_, state)| state.counts_by(Reporter::Server, from, to));
+        counts.map(|counts| if origin { counts.origin_failures } else { counts.failed }).sum()
+    };
+    // Nothing fails on a good day here, so every failure is above normal.
+    assert_eq!(of(EvidenceKind::OwnErrors).value, failed("shop/db", true) as f64);
+    assert_eq!(failed("shop/db", true), failed("shop/gateway", false));
+    assert_eq!(of(EvidenceKind::ExplainsFailures).value, candidate.score.get());
+    assert!((candidate.score.get() - 1.0).abs() < 1e-9);
 }

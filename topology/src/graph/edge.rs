@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tripline_model::{BreakerState, EdgeCounts, EdgeKey, EdgeWindow, NodeKind, Reporter, Timestamp, TransitionReason};
 
+use super::brief::{Brief, narrow};
 use super::tally::{Sum, Tally};
 
 /// A breaker whose sidecar has not told its state for this long is taken for gone with its sidecar.
@@ -36,6 +37,10 @@ pub struct BreakerInfo {
 pub struct EdgeState {
     tallies: [Tally; 3],
     breakers: BTreeMap<(String, String), (BreakerInfo, Timestamp)>,
+    /// Its place among the graph's edges.
+    pub(crate) place: u32,
+    /// When it came, counted in changes of the graph: tells it from another one that had its place.
+    pub(crate) born: u64,
     /// When something was last heard of it.
     pub last_seen: Timestamp,
     /// Whether every connection of the latest window was mutually authenticated.
@@ -44,7 +49,7 @@ pub struct EdgeState {
 
 const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
 
-const fn slot(reporter: Reporter) -> usize {
+pub(super) const fn slot(reporter: Reporter) -> usize {
     match reporter {
         Reporter::Client => 0,
         Reporter::Server => 1,
@@ -53,8 +58,8 @@ const fn slot(reporter: Reporter) -> usize {
 }
 
 impl EdgeState {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { tallies: Default::default(), breakers: BTreeMap::new(), last_seen: now, secured: false }
+    pub(super) fn new((place, born): (u32, u64), now: Timestamp) -> Self {
+        Self { tallies: Default::default(), breakers: BTreeMap::new(), place, born, last_seen: now, secured: false }
     }
 
     /// Whether no sidecar ever counted it or guards it.
@@ -63,6 +68,7 @@ impl EdgeState {
         client.is_empty() && server.is_empty() && self.breakers.is_empty()
     }
 
+    /// Counts a window.
     pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
         self.tallies[slot(window.reporter)].count(window);
         self.secured = window.secured;
@@ -87,12 +93,21 @@ impl EdgeState {
 
     pub(super) fn thin_out(&mut self, now: Timestamp) {
         self.tallies.iter_mut().for_each(|tally| tally.thin_out(now));
+    }
+
+    /// Forgets breakers whose sidecar has gone silent.
+    pub(super) fn tidy_breakers(&mut self, now: Timestamp) {
         self.breakers.retain(|_, (_, heard)| now.since(*heard) <= BREAKER_SILENT);
     }
 
     /// Every breaker on the edge.
     pub fn breakers(&self) -> impl Iterator<Item = &BreakerInfo> {
         self.breakers.values().map(|(breaker, _)| breaker)
+    }
+
+    /// Whether one of its breakers is not closed.
+    pub(crate) fn is_alarmed(&self) -> bool {
+        self.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed)
     }
 
     /// The worst state among its breakers; none when it has none.
@@ -104,7 +119,31 @@ impl EdgeState {
     /// The best reporter that counted a request in `[from, to)`.
     #[must_use]
     pub fn reporter(&self, from: Timestamp, to: Timestamp) -> Option<Reporter> {
-        REPORTERS.into_iter().find(|reporter| self.counts_by(*reporter, from, to).requests > 0)
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
+        REPORTERS.into_iter().find(|reporter| self.tallies[slot(*reporter)].counted(from, to))
+    }
+
+    /// The first second of `[from, to)` in which a request was counted by whomever.
+    pub(crate) fn first_counted(&self, from: Timestamp, to: Timestamp) -> Option<u64> {
+        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
+        let of = |tally: &Tally| tally.seconds(from, to).find(|pane| pane.requests > 0).map(|pane| pane.start.into());
+        self.tallies.iter().filter_map(of).min()
+    }
+
+    /// What one reporter counted in `[from, to)`, in whole seconds.
+    pub(crate) fn brief_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> Brief {
+        self.tallies[slot(reporter)].brief(narrow(from.as_secs()), narrow(to.as_secs()))
+    }
+
+    /// What the best reporter counted in `[from, to)`.
+    pub(crate) fn best_brief(&self, from: Timestamp, to: Timestamp) -> Brief {
+        let briefs = REPORTERS.into_iter().map(|reporter| self.brief_by(reporter, from, to));
+        briefs.into_iter().find(|brief| brief.requests > 0).unwrap_or_default()
+    }
+
+    /// The seconds of `[from, to)` in which one reporter counted anything, each by itself; none while `from` is older than 75 s.
+    pub(crate) fn seconds_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Brief> {
+        self.tallies[slot(reporter)].seconds(narrow(from.as_secs()), narrow(to.as_secs()))
     }
 
     /// What one reporter counted in `[from, to)`, in whole seconds.

@@ -41,6 +41,17 @@ fn counts_are_exact_over_a_minute_also_after_thinning() {
 }
 
 #[test]
+fn who_reports_itself_as_a_gateway_is_one_whoever_named_it_first() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let by_others = EdgeWindow { reporter: Reporter::Server, ..window("edge", "web", NOW.as_secs(), 1) };
+    graph.observe(&by_others, NOW);
+    graph.observe(&EdgeWindow { client_kind: NodeKind::Gateway, ..window("edge", "web", NOW.as_secs(), 1) }, NOW);
+    assert_eq!(graph.kind(&"edge".into()), NodeKind::Gateway);
+    graph.observe(&by_others, NOW);
+    assert_eq!(graph.kind(&"edge".into()), NodeKind::Gateway, "and stays one");
+}
+
+#[test]
 fn rates_of_a_young_graph_are_taken_over_its_age() {
     let minute = Duration::from_secs(60);
     let mut graph = ServiceGraph::new(Limits::default());

@@ -1,10 +1,10 @@
 //! Ranks: back edges turned around, longest paths, stand-ins for edges that cross ranks.
 
 use petgraph::algo::toposort;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::{DiGraph, Edge, NodeIndex};
 use petgraph::visit::{DfsEvent, depth_first_search};
 
-use super::Layered;
+use super::{Layered, MAX_ORDERED};
 
 /// Ranks `count` nodes joined by `pairs`, which hold no loops and no repeats.
 pub(super) fn layer(count: usize, pairs: &[(usize, usize)]) -> Layered {
@@ -18,8 +18,15 @@ pub(super) fn layer(count: usize, pairs: &[(usize, usize)]) -> Layered {
     turn_back_edges(&mut graph);
     let mut rank = ranks(&graph);
     let mut edges = Vec::with_capacity(graph.edge_count());
+    let length = |edge: &Edge<()>| rank[edge.target().index()].saturating_sub(rank[edge.source().index()]);
+    let stand_ins: usize = graph.raw_edges().iter().map(|edge| length(edge).saturating_sub(1)).sum();
+    // A ring of thousands has edges across thousands of ranks: gigabytes of stand-ins, for an order that is left out.
+    let has_stand_ins = count.saturating_add(stand_ins) <= MAX_ORDERED;
     for edge in graph.raw_edges() {
         let (mut left, right) = (edge.source().index(), edge.target().index());
+        if !has_stand_ins && rank[right].saturating_sub(rank[left]) != 1 {
+            continue;
+        }
         for between in rank[left] + 1..rank[right] {
             rank.push(between);
             let stand_in = rank.len() - 1;
@@ -71,4 +78,22 @@ fn ranks(graph: &DiGraph<(), ()>) -> Vec<usize> {
         }
     }
     rank
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of them calls the ten that follow it, the last ones the first again: a sender that wants to harm can draw such a graph.
+    #[test]
+    fn a_ring_of_thousands_takes_no_more_room_than_its_nodes() {
+        let count = 5_000;
+        let pairs: Vec<_> =
+            (0..count).flat_map(|from| (1..=10).map(move |step| (from, (from + step) % count))).collect();
+        let layered = layer(count, &pairs);
+        assert_eq!(layered.rank.len(), count);
+        assert!(layered.edges.len() <= pairs.len());
+        let small = layer(3, &[(0, 1), (1, 2), (0, 2)]);
+        assert_eq!(small.rank.len(), 4, "one stand-in, where there is room for them");
+    }
 }

@@ -98,6 +98,8 @@ pub(crate) mod tests {
             kind: "errors".into(),
             score,
             evidence: vec![],
+            traces: vec![],
+            logs: vec![],
         };
         let step = |&(client, server, event, lag_ms): &(&str, &str, PathEvent, u64)| PathStep {
             at: "2026-11-21T09:00:00Z".into(),
@@ -131,6 +133,7 @@ pub(crate) mod tests {
             trips: 2,
             raw_alerts: 9,
             alerts_sent: 1,
+            folded: vec![],
         }
     }
 

@@ -37,6 +37,15 @@ fn candidate(rank: usize, candidate: Candidate) -> impl IntoView {
             </li>
         }
     });
+    let traces = candidate.traces.into_iter().map(|trace| {
+        let short: String = trace.trace_id.chars().take(8).collect();
+        view! {
+            <li>
+                <span class="evidence-kind">{format::words(&trace.why)}</span>
+                <a href=links::trace(&trace.trace_id)>{format!("Trace {short}")}</a>
+            </li>
+        }
+    });
     view! {
         <li class=if rank == 0 { "first" } else { "" }>
             <p>
@@ -48,7 +57,7 @@ fn candidate(rank: usize, candidate: Candidate) -> impl IntoView {
                     {share}
                 </span>
             </p>
-            <ul class="evidence">{evidence.collect_view()}</ul>
+            <ul class="evidence">{evidence.collect_view()}{traces.collect_view()}</ul>
         </li>
     }
 }

@@ -198,7 +198,9 @@ mod tests {
             at: String::new(),
             breaker: "b".into(),
             client: "a".into(),
+            client_instance: String::new(),
             server: "b".into(),
+            route: String::new(),
             endpoint: String::new(),
             from: BreakerState::Closed,
             to: BreakerState::Open,
@@ -206,8 +208,11 @@ mod tests {
             origin: "remote".into(),
             window_total: 20,
             window_failed: 12,
+            window_slow: 0,
             threshold: 0.5,
             last_error: "status 503".into(),
+            time_in_from_ms: 0,
+            sequence: 1,
             traces: vec![],
         };
         assert_eq!(numbers(&t), "12 of 20 failed, limit 0.5, last: status 503");

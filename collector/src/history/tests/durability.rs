@@ -158,3 +158,26 @@ async fn another_journal_starts_from_its_own_beginning() {
     assert_eq!(running.log_bodies().await.len(), 3);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_version_2_had_identifiers_as_text_and_are_written_anew() {
+    use polars::prelude::*;
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(lazy(dir.path()));
+    running.keep(batch(1)).await;
+    running.stop().await;
+    let file = &parquet_files(dir.path())[0];
+    let mut rows = crate::history::file::read(file).unwrap();
+    rows.with_column(Column::new("trace_id".into(), [trace(1).to_string()])).unwrap();
+    rows.with_column(Column::new("span_id".into(), [None::<&str>])).unwrap();
+    ParquetWriter::new(fs::File::create(file).unwrap()).finish(&mut rows).unwrap();
+    let manifest = dir.path().join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replacen("\"version\":3", "\"version\":2", 1)).unwrap();
+
+    let running = Running::start(lazy(dir.path()));
+    let query = LogQuery { trace: Some(trace(1)), page: super::all(), ..LogQuery::default() };
+    let found = running.history.logs(query).await.unwrap().logs;
+    assert_eq!((found.len(), found[0].trace_id.as_str()), (1, trace(1).to_string().as_str()));
+    running.stop().await;
+}

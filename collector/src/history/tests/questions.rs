@@ -72,6 +72,14 @@ async fn traces_are_filtered_and_paged() {
         assert_eq!(ids(TraceQuery { error: Some(true), ..any() }).await, [1]);
         assert_eq!(ids(TraceQuery { error: Some(false), ..any() }).await, [3, 2]);
         assert_eq!(ids(TraceQuery { page: Page { from: at(15), ..all() }, ..any() }).await, [3, 2]);
+        assert_eq!(ids(TraceQuery { operation: Some("GET shop/cart".into()), ..any() }).await, [1]);
+        let of_web = TraceQuery { service: Some("shop/web".into()), operation: Some("GET shop/cart".into()), ..any() };
+        assert_eq!(ids(of_web).await, [0; 0], "one span must be both");
+        let with = |key: &str, value: &str| TraceQuery { attribute: Some((key.into(), value.into())), ..any() };
+        assert_eq!(ids(with("http.response.status_code", "200")).await, [3, 2, 1]);
+        assert_eq!(ids(with("http.response.status_code", "20")).await, [0; 0]);
+        assert_eq!(ids(with("ok", "true")).await, [3, 2, 1]);
+        assert_eq!(ids(with("true", "ok")).await, [0; 0]);
 
         let first = history.traces(TraceQuery { page: Page { limit: 2, ..all() }, ..any() }).await.unwrap();
         assert_eq!(ids(TraceQuery { page: Page { cursor: first.next, ..all() }, ..any() }).await, [1]);
@@ -125,11 +133,11 @@ async fn edge_windows_come_back_as_they_were() {
         // Counts have 63 bits in Parquet.
         expected.iter_mut().for_each(|w| w.counts.response_bytes = i64::MAX as u64);
         async move {
-            let mut found = history.edge_windows(at(0), at(60)).await.unwrap();
+            let (_, mut found) = history.windows_at(at(60), Duration::from_secs(60)).await.unwrap();
             found.sort_by_key(|w| w.start);
             assert_eq!(found, expected);
-            let (end, found) = history.windows_at(at(25), Duration::from_secs(10)).await.unwrap();
-            assert_eq!((end, found), (at(20), vec![expected[1].clone()]));
+            let (range, found) = history.windows_at(at(25), Duration::from_secs(10)).await.unwrap();
+            assert_eq!((range, found), ((at(10), at(20)), vec![expected[1].clone()]));
         }
     })
     .await;

@@ -107,6 +107,12 @@ async fn traces_are_found_by_either_form_of_their_id() {
     }
     let (_, list) = server.json("/api/v1/traces?service=shop/web&min_ms=999&error=true&limit=5").await;
     assert_eq!((&list["traces"][0]["trace_id"], &list["next"]), (&json!(TRACE), &json!(null)));
+    let (_, list) = server.json("/api/v1/traces?service=shop/web&operation=nothing").await;
+    assert_eq!(list["traces"], json!([]));
+    assert_eq!(server.json("/api/v1/traces?attribute=key").await.0, 400);
+    let (_, list) = server.json("/api/v1/operations?service=shop/web").await;
+    assert_eq!((&list["operations"][0]["spans"], &list["next"]), (&json!(1), &json!(null)), "{list}");
+    assert_eq!(server.json("/api/v1/operations").await.0, 400);
     let (_, list) = server.json("/api/v1/traces?min_ms=5000").await;
     assert_eq!(list["traces"], json!([]));
     assert_eq!(server.json(&format!("/api/v1/traces/{}", "1".repeat(32))).await.0, 404);
@@ -137,6 +143,14 @@ async fn the_past_comes_from_history() {
     };
     assert_eq!(graph["at"], clock::rfc3339(start + Duration::from_secs(10)));
     assert_eq!(graph["edges"][0]["id"], "shop/web>shop/cart:http");
+    let at = clock::rfc3339(start + Duration::from_secs(15));
+    let (_, list) = server.json(&format!("/api/v1/edges?at={at}&window=2h")).await;
+    assert_eq!(list["edges"][0]["id"], "shop/web>shop/cart:http");
+    assert_eq!(server.json(&format!("/api/v1/services?at={at}&window=7d")).await.1["services"][0]["id"], "shop/cart");
+    assert_eq!(server.json("/api/v1/services?window=2h").await.0, 400, "the live graph does not reach back so far");
+    let before = clock::rfc3339(start - Duration::from_secs(600));
+    let (_, told) = server.json(&format!("/api/v1/graph/difference?at={at}&compare={before}&window=10s")).await;
+    assert_eq!((&told["edges"][0]["change"], &told["before"]["at"].is_string()), (&json!("added"), &true), "{told}");
 
     feed.show(Vec::new());
     assert_eq!(server.json("/api/v1/incidents").await.1["incidents"], json!([]));

@@ -23,7 +23,7 @@ fn segment(id: &str) -> String {
 
 /// The names of the services, the kinds and the peers of the next batch's spans.
 async fn next(receiver: &mut Receiver) -> Vec<(String, SpanKind, Option<String>)> {
-    let records = receiver.next_batch().await.spans.records();
+    let records = receiver.next_kept().await.spans.records();
     let each = |record: &tripline_otlp::SpanRecord| {
         (record.service.to_string(), record.kind, record.peer().map(|peer| peer.service.to_string()))
     };

@@ -167,8 +167,14 @@ impl Receiver {
         (code, text("grpc-message").unwrap_or_default().to_owned(), head.headers.clone())
     }
 
+    /// What the graph is given of the next request.
     pub(crate) async fn next_batch(&mut self) -> Arc<Batch> {
         timeout(Duration::from_secs(10), self.live.recv()).await.expect("in time").expect("a batch")
+    }
+
+    /// What history is given of the next request.
+    pub(crate) async fn next_kept(&mut self) -> Arc<Batch> {
+        timeout(Duration::from_secs(10), self.history.recv()).await.expect("in time").expect("a batch")
     }
 
     /// Proves that it still works: a fresh span is taken in and arrives.

@@ -36,7 +36,7 @@ async fn a_full_queue_refuses_for_now_and_room_is_used_again() {
 
 #[tokio::test]
 async fn bodies_count_against_one_budget_before_they_are_read() {
-    let limits = Limits { in_flight_bytes: 64 << 10, http_request_bytes: 60 << 10, ..Limits::default() };
+    let limits = Limits { in_flight_bytes: 64 << 10, http_request_bytes: 60 << 10, ..impatient() };
     let mut receiver = start(Setup { limits, ..Setup::default() }).await;
     let mut holder = TcpStream::connect(receiver.http).await.expect("connected");
     let head =

@@ -42,11 +42,13 @@ async fn repeats_are_acknowledged_and_counted_once() {
     for (sequence, new) in [(1, 1), (1, 0), (2, 1), (1, 0), (2, 0), (4, 1), (3, 1)] {
         assert_eq!(receiver.call(METRICS, &[], framed(0, &report(sequence))).await.0, 0);
         assert_eq!(receiver.next_batch().await.reports.len(), new, "report {sequence}");
+        receiver.next_kept().await;
     }
     for (sequences, new) in [(&[1, 2][..], 2), (&[2, 3], 1), (&[1], 0)] {
         assert_eq!(receiver.post_protobuf("/v1/logs", transitions(sequences)).await.status, 200);
-        let batch = receiver.next_batch().await;
-        assert_eq!((batch.transitions.len(), batch.logs.len()), (new, sequences.len()), "{sequences:?}");
+        let (batch, kept) = (receiver.next_batch().await, receiver.next_kept().await);
+        let counts = (batch.transitions.len(), kept.transitions.len(), kept.logs.len());
+        assert_eq!(counts, (new, new, sequences.len()), "{sequences:?}");
     }
     assert_eq!(receiver.counters.repeated_reports.load(Relaxed), 3);
     assert_eq!(receiver.counters.repeated_transitions.load(Relaxed), 2);

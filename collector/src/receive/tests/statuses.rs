@@ -93,17 +93,17 @@ async fn all_compressions_and_formats_arrive() {
     for (encoding, body) in [("identity", &plain), ("gzip", &gzip), ("zstd", &zstd)] {
         let answer = receiver.post("/v1/traces", &[PROTOBUF, ("content-encoding", encoding)], body.clone()).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]), "{encoding}: full success says nothing");
-        assert_eq!(receiver.next_batch().await.spans.len(), 3, "{encoding} over HTTP");
+        assert_eq!(receiver.next_kept().await.spans.len(), 3, "{encoding} over HTTP");
         let compressed = u8::from(encoding != "identity");
         let (code, message, _) = receiver.call(TRACES, &[("grpc-encoding", encoding)], framed(compressed, body)).await;
         assert_eq!(code, 0, "{encoding}: {message}");
-        assert_eq!(receiver.next_batch().await.spans.len(), 3, "{encoding} over gRPC");
+        assert_eq!(receiver.next_kept().await.spans.len(), 3, "{encoding} over gRPC");
     }
     let json = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web"}}]},
         "scopeLogs":[{"logRecords":[{"timeUnixNano":"1795000000000000000","body":{"stringValue":"hello"}}]}]}]}"#;
     let answer = receiver.post("/v1/logs", &[JSON], json).await;
     assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]));
-    assert_eq!(receiver.next_batch().await.logs[0].body, "hello");
+    assert_eq!(receiver.next_kept().await.logs[0].body, "hello");
     assert_eq!(receiver.counters.requests(Signal::Traces), 6);
     assert_eq!(receiver.counters.bytes(Signal::Logs), json.len() as u64);
 }

@@ -13,8 +13,8 @@ type Zone = Arc<Mutex<BTreeMap<(String, u16), Vec<(u32, Vec<u8>)>>>>;
 const A: u16 = 1;
 const SRV: u16 = 33;
 
-fn srv(priority: u16, port: u16, host: &str) -> Vec<u8> {
-    let mut data = [priority.to_be_bytes(), 0_u16.to_be_bytes(), port.to_be_bytes()].concat();
+fn srv(priority: u16, weight: u16, port: u16, host: &str) -> Vec<u8> {
+    let mut data = [priority.to_be_bytes(), weight.to_be_bytes(), port.to_be_bytes()].concat();
     for label in host.split('.') {
         data.push(label.len() as u8);
         data.extend_from_slice(label.as_bytes());
@@ -67,8 +67,8 @@ fn set(zone: &Zone, name: &str, kind: u16, records: Vec<(u32, Vec<u8>)>) {
     zone.lock().unwrap().insert((name.to_owned(), kind), records);
 }
 
-fn sockets(addresses: &[&str]) -> Vec<SocketAddr> {
-    addresses.iter().map(|address| address.parse().unwrap()).collect()
+fn sockets(addresses: &[&str]) -> Vec<Found> {
+    addresses.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect()
 }
 
 #[tokio::test]
@@ -85,16 +85,23 @@ async fn a_changed_name_is_seen_when_its_time_is_over_and_a_lost_one_keeps_its_a
 }
 
 #[tokio::test]
-async fn srv_records_say_host_and_port_and_the_most_wanted_priority_wins() {
+async fn srv_records_say_host_port_priority_and_weight() {
     let (zone, resolver) = world().await;
-    let records = [srv(10, 8080, "a.test"), srv(10, 8081, "b.test"), srv(20, 9090, "c.test")];
+    let records = [
+        srv(20, 1, 9090, "c.test"),
+        srv(10, 3, 8080, "a.test"),
+        srv(10, 0, 8081, "b.test"),
+        srv(10, 1, 1, "gone.test"),
+    ];
     set(&zone, "_http._tcp.payments.test", SRV, records.map(|data| (30, data)).to_vec());
     for (name, last) in [("a.test", 1), ("b.test", 2), ("c.test", 3)] {
         set(&zone, name, A, vec![(30, vec![10, 0, 0, last])]);
     }
     let mut dns = Dns::new(resolver, "_http._tcp.payments.test.", 80);
     assert!(dns.is_service());
-    assert_eq!(dns.next().await, sockets(&["10.0.0.1:8080", "10.0.0.2:8081"]));
+    let found = |tier, address: &str, weight| Found { tier, address: address.parse().unwrap(), weight };
+    let expected = [found(10, "10.0.0.1:8080", 3), found(10, "10.0.0.2:8081", 0), found(20, "10.0.0.3:9090", 1)];
+    assert_eq!(dns.next().await, expected, "a host that does not resolve is left out");
 }
 
 #[test]

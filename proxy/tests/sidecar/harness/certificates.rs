@@ -67,6 +67,16 @@ pub(crate) fn acceptor(files: &Files) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
+/// A client of the test's own that believes this authority and shows nothing.
+pub(crate) fn connector(trust: &Path) -> tokio_rustls::TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    CertificateDer::pem_file_iter(trust).unwrap().for_each(|found| roots.add(found.unwrap()).unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(rustls::DEFAULT_VERSIONS);
+    tokio_rustls::TlsConnector::from(Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth()))
+}
+
 /// `tls` of a listener; clients need a certificate of `trust` if there is one.
 pub(crate) fn listener(mode: &str, files: &Files, trust: Option<&Path>) -> String {
     let validation = trust.map_or_else(String::new, |trust| {

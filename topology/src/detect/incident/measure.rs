@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{BreakerState, EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp, TransitionReason};
+use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
-use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View};
+use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View, open, ways};
 use crate::detect::blame::{Flow, Flows};
-use crate::detect::degraded::{EdgeWatch, network_gap};
+use crate::detect::degraded::EdgeWatch;
+use crate::detect::judged::network_gap;
 use crate::detect::{Suspect, SuspectKind, Trip};
-use crate::graph::EdgeState;
+use crate::graph::{Brief, EdgeState};
 
 /// Candidates kept; those beyond have next to no share.
-const MAX_CANDIDATES: usize = 5;
+pub(super) const MAX_CANDIDATES: usize = 5;
 
 /// Flows and raw counts since an incident started.
 pub(super) struct Measured {
@@ -22,6 +23,8 @@ pub(super) struct Measured {
     /// The services whose excess is shared out.
     targets: Vec<ServiceName>,
     entry_points: BTreeSet<ServiceName>,
+    /// What was counted.
+    span: (Timestamp, Timestamp),
 }
 
 pub(in crate::detect) struct Counted {
@@ -39,7 +42,7 @@ impl Measured {
         let (flows, counts) = flows(view, touched, (since, now));
         let entry_points = view.graph.entry_points();
         let targets = targets(view, touched, &entry_points);
-        Self { flows, counts, targets, entry_points }
+        Self { flows, counts, targets, entry_points, span: (since, now + SECOND) }
     }
 
     /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
@@ -59,7 +62,7 @@ impl Measured {
             (self.flows.share_latency(&self.targets).without(own, foreign), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
-            return deepest_open(view, degraded, trips, &self.flows);
+            return open::deepest(view, degraded, (trips, self.span), &self.flows);
         }
         let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
         shares
@@ -84,7 +87,7 @@ impl Measured {
     }
 
     fn has_slow(&self, view: &View<'_>, degraded: &BTreeSet<EdgeKey>) -> bool {
-        degraded.iter().any(|key| view.watches.get(key).is_some_and(EdgeWatch::is_only_slow))
+        degraded.iter().any(|key| view.watch(key).is_some_and(EdgeWatch::is_only_slow))
     }
 
     fn evidence(
@@ -101,57 +104,60 @@ impl Measured {
             EvidenceKind::ExplainsLatency => format!("{share} of the latency added at {at} was added by {service}"),
             _ => format!("{:.0} of {total:.0} failed requests at {at} failed first in {service}", score * total),
         };
-        let mut evidence = vec![Evidence { kind: explains, text, value: score }];
+        let mut evidence = vec![self.found(explains, text, score)];
         let own = self.flows.own_failures(service);
         if own >= 1.0 {
             let text = format!("{own:.0} failed requests started at {service}: no call of its own explains them");
-            evidence.push(Evidence { kind: EvidenceKind::OwnErrors, text, value: own });
+            evidence.push(self.found(EvidenceKind::OwnErrors, text, own));
         }
-        let unanswered: f64 =
-            self.into(service).map(|(_, flow)| if flow.seen.is_none() { flow.reached } else { 0.0 }).sum();
+        let unanswered: f64 = self
+            .flows
+            .calls_to(service)
+            .map(|(_, flow)| if flow.seen.is_none_or(|seen| seen == 0.0) { flow.reached } else { 0.0 })
+            .sum();
         if unanswered >= 1.0 {
             let text = format!("{unanswered:.0} requests to {service} failed without its sidecar reporting them");
-            evidence.push(Evidence { kind: EvidenceKind::NoAnswer, text, value: unanswered });
+            evidence.push(self.found(EvidenceKind::NoAnswer, text, unanswered));
         }
         if view.services.is_slow(service)
-            && let Some(slower) = self.flows.self_time.get(service)
+            && let Some(slower) = self.flows.self_time(service)
         {
-            let requests: f64 = self.into(service).map(|(_, flow)| flow.requests).sum();
+            let requests: f64 = self.flows.calls_to(service).map(|(_, flow)| flow.requests).sum();
             let value = slower / requests.max(1.0);
             let text = format!("{service} needs {:.0} ms more of its own time a request than normal", value * 1e3);
-            evidence.push(Evidence { kind: EvidenceKind::OwnLatency, text, value });
+            evidence.push(self.found(EvidenceKind::OwnLatency, text, value));
         }
         if let Some((at, trip)) = trips.iter().enumerate().find(|(_, trip)| trip.key.server == *service) {
             let order = if at == 0 { "the first to open" } else { "among the breakers that opened" };
             let text = format!("the breaker {} > {service} was {order} ({})", trip.key.client, trip.reason);
             let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
-            evidence.push(Evidence { kind: EvidenceKind::BreakerOpen, text, value: lag });
+            evidence.push(self.found(EvidenceKind::BreakerOpen, text, lag));
         }
-        if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edges.get(key))
+        if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edge(key))
             && flow.gap > 0.0
         {
             let value = flow.gap / flow.requests.max(1.0);
             let text = format!("clients wait {:.0} ms a request beyond the time that {service} takes", value * 1e3);
-            evidence.push(Evidence { kind: EvidenceKind::NetworkGap, text, value });
+            evidence.push(self.found(EvidenceKind::NetworkGap, text, value));
         }
         let attempts = self.attempts_into(service);
         if attempts > 1.1 {
             let text = format!("clients of {service} made {attempts:.1} attempts a request");
-            evidence.push(Evidence { kind: EvidenceKind::Retries, text, value: attempts });
+            evidence.push(self.found(EvidenceKind::Retries, text, attempts));
         }
         evidence
     }
 
-    fn into<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
-        self.flows.edges.iter().filter(move |(key, _)| key.server == *service)
+    fn found(&self, kind: EvidenceKind, text: String, value: f64) -> Evidence {
+        Evidence { kind, text, value, span: self.span }
     }
 
     /// Attempts per request on the worst edge into `service`; 1 without retries.
     pub(super) fn attempts_into(&self, service: &ServiceName) -> f64 {
-        self.counts
-            .iter()
-            .filter(|(key, _)| key.server == *service)
-            .map(|(_, c)| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
+        self.flows
+            .calls_to(service)
+            .filter_map(|(key, _)| self.counts.get(key))
+            .map(|c| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
             .fold(1.0, f64::max)
     }
 
@@ -162,7 +168,7 @@ impl Measured {
         let mut blast = Blast { edges: touched.clone(), ..Blast::default() };
         for service in &self.entry_points {
             let into: Vec<&Counted> =
-                self.counts.iter().filter(|(key, _)| key.server == *service).map(|(_, counted)| counted).collect();
+                self.flows.calls_to(service).filter_map(|(key, _)| self.counts.get(key)).collect();
             let requests: u64 = into.iter().map(|c| c.requests).sum();
             let failed: u64 = into.iter().map(|c| c.failed).sum();
             blast.requests += requests;
@@ -187,10 +193,10 @@ impl Measured {
         let minute = SECOND * 60;
         let span = view.settings.window * 2;
         let (mut before, mut done) = (0.0, 0.0);
-        for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *service) {
-            before += state.counts_by(Reporter::Server, started - minute, started).requests as f64;
-            let counts = state.counts_by(Reporter::Server, now - span, now);
-            done += (counts.requests - counts.origin_failures.min(counts.requests)) as f64;
+        for (_, state) in view.graph.edges_into(service) {
+            before += f64::from(state.brief_by(Reporter::Server, started - minute, started).requests);
+            let counts = state.brief_by(Reporter::Server, now - span, now);
+            done += f64::from(counts.requests.saturating_sub(counts.origin_failures));
         }
         (before > 0.0).then(|| done / span.as_secs_f64() / (before / minute.as_secs_f64()))
     }
@@ -199,21 +205,19 @@ impl Measured {
     /// it keeps it dark.
     pub(super) fn is_well(&self, view: &View<'_>, origin: &Suspect, now: Timestamp) -> bool {
         let recent = Self::recent_failures(view, origin, now);
-        let dark = view.graph.edges().any(|(key, state)| {
-            key.server == origin.service && state.worst_breaker().is_some_and(|worst| worst != BreakerState::Closed)
-        });
+        let dark = view.graph.edges_into(&origin.service).any(|(_, state)| state.is_alarmed());
         recent < view.settings.min_failures && !dark && !view.services.is_slow(&origin.service)
     }
 
     fn recent_failures(view: &View<'_>, origin: &Suspect, now: Timestamp) -> u64 {
         let since = now - view.settings.window * 2;
         view.graph
-            .edges()
-            .filter(|(key, _)| key.server == origin.service)
+            .edges_into(&origin.service)
             .map(|(_, state)| {
-                let server = state.counts_by(Reporter::Server, since, now);
-                let client = state.counts_by(Reporter::Client, since, now);
-                server.origin_failures.max(client.failed.saturating_sub(client.shed).saturating_sub(server.failed))
+                let server = state.brief_by(Reporter::Server, since, now);
+                let client = state.brief_by(Reporter::Client, since, now);
+                let unseen = client.failed.saturating_sub(client.shed).saturating_sub(server.failed);
+                u64::from(server.origin_failures.max(unseen))
             })
             .sum()
     }
@@ -227,172 +231,82 @@ pub(in crate::detect) fn flows(
 ) -> (Flows, BTreeMap<EdgeKey, Counted>) {
     let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
     let to = now + SECOND;
-    let mut flows = Flows::default();
-    let mut counts = BTreeMap::new();
-    let mut lives = Lives::new(view, (since, now));
-    for (key, state) in view.graph.edges() {
-        if !services.contains(&key.client) && !services.contains(&key.server) {
-            continue;
-        }
-        let (flow, counted) = flow(view, (key, state), (since, to));
-        let flow = Flow { lost: lives.lost(key, &flow), ..flow };
-        flows.edges.insert(key.clone(), flow);
-        counts.insert(key.clone(), counted);
+    let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
+    // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
+    near.extend(services.iter().flat_map(|service| view.graph.edges_from(service)));
+    for service in &services {
+        near.extend(view.graph.edges_into_from(service, |client| !services.contains(client)));
     }
-    flows.self_time = self_times(view, &services, (since, to));
-    (flows, counts)
+    near.sort_by(|a, b| a.0.cmp(b.0));
+    let mut lives = ways::Lives::new(view, (since, now));
+    let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
+    let mut own: BTreeMap<&ServiceName, (f64, f64)> = BTreeMap::new();
+    for (key, state) in near {
+        let served = state.brief_by(Reporter::Server, since, to);
+        let (flow, counted) = flow(view, (key, state), &served, (since, to));
+        let lost = lives.lost(key, &flow);
+        flows.push((key.clone(), Flow { lost, ..flow }));
+        counts.push((key.clone(), counted));
+        if served.self_timed > 0 {
+            let sum = own.entry(&key.server).or_default();
+            (sum.0, sum.1) = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
+        }
+    }
+    // Seconds of self time above normal, where a sidecar knows it.
+    let above = |(service, (count, seconds)): (&ServiceName, (f64, f64))| {
+        let normal = view.services.normal_self_time(service).unwrap_or(seconds / count);
+        (service.clone(), (seconds - normal * count).max(0.0))
+    };
+    let self_time: BTreeMap<ServiceName, f64> = own.into_iter().map(above).collect();
+    (Flows::new(flows, &self_time), counts.into_iter().collect())
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn flow(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), (since, to): (Timestamp, Timestamp)) -> (Flow, Counted) {
-    let watch = view.watches.get(key);
-    let (_, best) = state.best(since, to);
-    let server = state.sum_by(Reporter::Server, since, to);
-    let mean = best.latency.mean().map(|mean| mean.as_secs_f64());
-    let slower =
-        mean.zip(watch.and_then(EdgeWatch::normal_latency)).map_or(0.0, |(mean, usual)| (mean - usual).max(0.0));
-    let gap = network_gap(&best, &server.latency)
-        .zip(watch.and_then(EdgeWatch::normal_gap))
-        .map_or(0.0, |(gap, usual)| (gap - usual).max(0.0));
-    let c = best.counts;
-    let asked = c.requests - c.cancelled;
+fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
+    view.graph.node(&key.server).is_some_and(|node| node.has_sidecar)
+}
+
+fn flow(
+    view: &View<'_>,
+    (key, state): (&EdgeKey, &EdgeState),
+    served: &Brief,
+    (since, to): (Timestamp, Timestamp),
+) -> (Flow, Counted) {
+    let watch = view.watches.at(state);
+    let best = state.best_brief(since, to);
+    let above =
+        |now: Option<f64>, usual: Option<f64>| now.zip(usual).map_or(0.0, |(now, usual)| (now - usual).max(0.0));
+    let slower = above(best.mean(), watch.and_then(EdgeWatch::normal_latency));
+    let gap = above(network_gap(&best, served), watch.and_then(EdgeWatch::normal_gap));
+    let [asked, all_failed, shed] = [best.asked(), best.failed, best.shed].map(f64::from);
     let share = watch.map_or(0.0, EdgeWatch::normal_failures);
-    let failed = (c.failed as f64 - share * asked as f64).max(0.0);
+    let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
-    let arrived = (asked - c.shed.min(asked)) as f64;
-    let beyond = (c.failed - c.shed) as f64 - share * arrived;
-    let insignificant = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z;
-    let eager = insignificant && tripped_by_chance(view, key, since, share);
-    let reached = if c.failed == 0 || eager { 0.0 } else { failed * (c.failed - c.shed) as f64 / c.failed as f64 };
-    let own = server.counts;
+    let arrived = (asked - shed).max(0.0);
+    let eager = ways::is_eager(view, (key, state), since, (all_failed - shed, arrived, share));
+    let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
+    let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.
-    let unusual = (1.0 - share * own.requests as f64 / own.failed.max(1) as f64).max(0.0);
+    let unusual = (1.0 - share * seen / own_failed.max(1.0)).max(0.0);
+    let timed = f64::from(best.timed);
     let flow = Flow {
-        requests: asked as f64,
+        requests: asked,
         failed,
         reached,
-        seen: (own.requests > 0).then_some(own.requests as f64),
-        origin: own.origin_failures as f64 * unusual,
-        propagated: own.propagated_failures as f64 * unusual,
-        answered: own.failed as f64 * unusual,
-        slower: slower * best.latency.count() as f64,
-        gap: gap * best.latency.count() as f64,
+        seen: (served.requests > 0 || (best.requests > 0 && has_sidecar(view, key))).then_some(seen),
+        origin: f64::from(served.origin_failures) * unusual,
+        propagated: f64::from(served.propagated_failures) * unusual,
+        answered: own_failed * unusual,
+        slower: slower * timed,
+        gap: gap * timed,
         lost: 0.0,
         eager,
         // An edge that nobody has judged yet gets the benefit of the doubt.
-        was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || c.failed * 2 < asked,
+        was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || all_failed * 2.0 < asked,
     };
-    let counted = Counted { requests: asked, failed: c.failed, attempts: c.attempts, retries: c.retries, slower };
-    (flow, counted)
-}
-
-/// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
-/// and each of its trips was to be expected.
-const EAGER_Z: f64 = 3.0;
-/// Trips expected in the breaker's window above which a trip is chance.
-const CHANCE: f64 = 0.01;
-/// A share of failures below which a baseline does not go: nobody never fails.
-const SHARE_FLOOR: f64 = 0.001;
-
-/// Whether every trip of an edge since then had to be expected at its normal share of failures: a run of `t` failures begins with
-/// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
-fn tripped_by_chance(view: &View<'_>, key: &EdgeKey, since: Timestamp, share: f64) -> bool {
-    let share = share.max(SHARE_FLOOR);
-    let by_chance = |trip: &Trip| {
-        let (total, failed, limit) = trip.numbers;
-        let total = total.max(1) as f64;
-        match trip.reason {
-            TransitionReason::ConsecutiveFailures => total * share.powf(limit) >= CHANCE,
-            TransitionReason::FailureRatio => {
-                (failed as f64 - share * total) / (total * share * (1.0 - share) + 1.0).sqrt() < EAGER_Z
-            }
-            TransitionReason::Forced => true,
-            _ => false,
-        }
-    };
-    let mut trips = view.trips.iter().filter(|trip| trip.at >= since && trip.key == *key).peekable();
-    trips.peek().is_some() && trips.all(by_chance)
-}
-
-/// In which seconds a server's sidecar saw requests answered well.
-struct Lives<'a> {
-    view: &'a View<'a>,
-    since: Timestamp,
-    until: Timestamp,
-    seconds: BTreeMap<ServiceName, BTreeSet<u64>>,
-}
-
-impl<'a> Lives<'a> {
-    /// For how long lost requests are compared with answered ones.
-    const SPAN: Duration = Duration::from_secs(90);
-    /// Seconds with lost requests that tell a lost way from a server that has just died.
-    const ENOUGH: usize = 3;
-
-    fn new(view: &'a View<'a>, (since, now): (Timestamp, Timestamp)) -> Self {
-        Self { view, since, until: now.min(since + Self::SPAN), seconds: BTreeMap::new() }
-    }
-
-    /// How many of an edge's failures were lost on the way: its server neither failed them nor was slow, and answered others in the same seconds.
-    fn lost(&mut self, key: &EdgeKey, flow: &Flow) -> f64 {
-        let lost = (flow.reached - flow.answered).max(0.0);
-        let Some(state) = self.view.graph.edge(key).filter(|_| lost >= 1.0 && flow.seen.is_some()) else { return 0.0 };
-        let served =
-            state.sum_by(Reporter::Server, self.since, self.until).latency.mean().map(|mean| mean.as_secs_f64());
-        let watch = self.view.watches.get(key);
-        let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
-        if slow != Some(false) {
-            return 0.0;
-        }
-        let unanswered = |at: u64| {
-            let from = Timestamp::from_secs(at);
-            state.counts_by(Reporter::Client, from, from + SECOND).transport_failures > 0
-        };
-        let seconds: Vec<u64> = (self.since.as_secs()..self.until.as_secs()).filter(|at| unanswered(*at)).collect();
-        let alive = self.alive(&key.server);
-        let answered = seconds.iter().filter(|at| alive.contains(at)).count();
-        if seconds.len() >= Self::ENOUGH && answered * 2 >= seconds.len() { lost } else { 0.0 }
-    }
-
-    fn alive(&mut self, server: &ServiceName) -> &BTreeSet<u64> {
-        let (view, span) = (self.view, self.since.as_secs()..self.until.as_secs());
-        self.seconds.entry(server.clone()).or_insert_with(|| {
-            let mut alive = BTreeSet::new();
-            for (_, state) in view.graph.edges().filter(|(key, _)| key.server == *server) {
-                for at in span.clone() {
-                    let from = Timestamp::from_secs(at);
-                    let counts = state.counts_by(Reporter::Server, from, from + SECOND);
-                    if counts.requests > counts.failed {
-                        alive.insert(at);
-                    }
-                }
-            }
-            alive
-        })
-    }
-}
-
-/// Seconds of self time above normal, by service, where a sidecar knows it.
-fn self_times(
-    view: &View<'_>,
-    services: &BTreeSet<&ServiceName>,
-    (since, to): (Timestamp, Timestamp),
-) -> BTreeMap<ServiceName, f64> {
-    let mut sums: BTreeMap<ServiceName, (u64, f64)> = BTreeMap::new();
-    for (key, state) in view.graph.edges().filter(|(key, _)| services.contains(&key.server)) {
-        let own = state.sum_by(Reporter::Server, since, to).self_time;
-        if !own.is_empty() {
-            let entry = sums.entry(key.server.clone()).or_default();
-            entry.0 += own.count();
-            entry.1 += own.sum().as_secs_f64();
-        }
-    }
-    sums.into_iter()
-        .map(|(service, (count, seconds))| {
-            let normal = view.services.normal_self_time(&service).unwrap_or(seconds / count as f64);
-            (service, (seconds - normal * count as f64).max(0.0))
-        })
-        .collect()
+    let [requests, failed, attempts, retries] = [best.asked(), best.failed, best.attempts, best.retries].map(u64::from);
+    (flow, Counted { requests, failed, attempts, retries, slower })
 }
 
 /// The degraded entry points; while none is, the degraded services that no other degraded one calls.
@@ -410,39 +324,4 @@ fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet
         .map(|key| key.server.clone())
         .collect();
     if top.is_empty() { servers.into_iter().cloned().collect() } else { top.into_iter().collect() }
-}
-
-/// The servers behind open breakers that make no degraded call themselves, in equal shares: all that a breaker alone can say.
-/// Where every such breaker of a server opened for no more failures than usual, the edge is named.
-fn deepest_open(view: &View<'_>, degraded: &BTreeSet<EdgeKey>, trips: &[&Trip], flows: &Flows) -> Vec<Candidate> {
-    let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();
-    let open = |key: &&EdgeKey| {
-        view.graph.edge(key).and_then(crate::graph::EdgeState::worst_breaker).is_some_and(|s| s != BreakerState::Closed)
-            || trips.iter().any(|trip| trip.key == **key)
-    };
-    let deepest: BTreeSet<&ServiceName> =
-        degraded.iter().filter(open).map(|key| &key.server).filter(|server| !clients.contains(server)).collect();
-    let share = Ratio::of(1, deepest.len() as u64);
-    deepest
-        .into_iter()
-        .take(MAX_CANDIDATES)
-        .map(|service| {
-            let mut into = degraded.iter().filter(open).filter(|key| key.server == *service);
-            let eager = |key: &EdgeKey| flows.edges.get(key).is_some_and(|flow| flow.eager);
-            let edge = into.next().filter(|key| eager(key) && into.all(eager)).cloned();
-            let (kind, text) = if edge.is_some() {
-                let text = format!("a breaker to {service} opened although no more failed than usual");
-                (SuspectKind::Network, text)
-            } else {
-                let text = format!("a breaker to {service} is open, and no breaker on a call of its own");
-                (SuspectKind::Errors, text)
-            };
-            Candidate {
-                suspect: Suspect { service: service.clone(), edge },
-                kind,
-                score: share,
-                evidence: vec![Evidence { kind: EvidenceKind::BreakerOpen, text, value: 0.0 }],
-            }
-        })
-        .collect()
 }

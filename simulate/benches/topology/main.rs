@@ -1,8 +1,11 @@
 //! `cargo xtask bench topology`: the detector on the scored set, and its speed. One JSON object a line.
 //!
-//! `--seeds A..B` chooses cases, `--quiet-hours N` and `--self-sustaining N` how many of those, `--misses` prints each case that
-//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, 20 self-sustaining cases.
+//! `--seeds A..B` chooses cases, `--quiet-hours N`, `--quiet-days N` and `--self-sustaining N` how many of those, `--misses` prints each case that
+//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet
+//! day, 20 self-sustaining cases.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
+
+mod speed;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,6 +19,7 @@ use tripline_topology::detect::{Level, Settings};
 struct Arguments {
     seeds: Range<u64>,
     quiet_hours: u64,
+    quiet_days: u64,
     self_sustaining: u64,
     misses: bool,
     tell: Option<u64>,
@@ -43,10 +47,18 @@ fn main() {
     print_kinds(&outcomes);
     let start = arguments.seeds.start;
     if arguments.speed {
-        speed(settings);
+        speed::print(settings);
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
+    for day in start..start + arguments.quiet_days {
+        let notices = score::quiet(&suite::quiet_day(day), settings);
+        notices.iter().filter(|_| arguments.misses).for_each(|notice| eprintln!("quiet day {day}: {notice}"));
+        println!(
+            "{}",
+            json!({"bench": "topology", "figure": "quiet_day_notices", "value": notices.len(), "seconds": 86_400})
+        );
+    }
 }
 
 impl Arguments {
@@ -55,6 +67,7 @@ impl Arguments {
         let mut arguments = Self {
             seeds: first..first + 200,
             quiet_hours: 24,
+            quiet_days: 1,
             self_sustaining: 20,
             misses: false,
             tell: None,
@@ -73,6 +86,7 @@ impl Arguments {
                     arguments.seeds = read(from)?..read(to)?;
                 }
                 "--quiet-hours" => arguments.quiet_hours = number()?.parse().map_err(|_| "not a number of hours")?,
+                "--quiet-days" => arguments.quiet_days = number()?.parse().map_err(|_| "not a number of days")?,
                 "--self-sustaining" => {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }
@@ -258,6 +272,9 @@ fn tell_misses(outcomes: &[Outcome]) {
                     format!("named {} (rank {:?}, level {:?})", seen.named, seen.ranks, seen.level)
                 }
                 Some(seen) if seen.lag > 20.0 => format!("late by {:.1} s", seen.lag),
+                Some(seen) if seen.ranks[0] != Some(0) => {
+                    format!("named {} at the opening (rank {:?})", seen.first_named, seen.ranks[0])
+                }
                 Some(_) => continue,
             };
             eprintln!("seed {} {} {:?} of {}: {text}", outcome.seed, outcome.shape, fault.kind, fault.service);
@@ -284,59 +301,6 @@ fn lasting(seeds: Range<u64>, settings: Settings, misses: bool) {
         let short: Vec<&FaultOutcome> = short.collect();
         share(short.iter().filter(named).count(), short.len())
     });
-}
-
-/// Evaluations of a quiet graph with four calls a service, each edge reported by both ends; one in five judges a window.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn speed(settings: Settings) {
-    use tripline_model::{
-        EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind, Protocol, Reporter, ServiceName, Timestamp,
-    };
-    use tripline_topology::{Limits, ServiceGraph, detect::Detector};
-
-    let second = std::time::Duration::from_secs(1);
-    for services in [100_usize, 1_000, 10_000] {
-        let names: Vec<ServiceName> = (0..services).map(|at| ServiceName::new("shop", &format!("s{at:05}"))).collect();
-        let mut latency = Histogram::default();
-        (0..20).for_each(|at| latency.record(std::time::Duration::from_micros(900 + at * 50)));
-        let (mut graph, mut detector) = (ServiceGraph::new(Limits::default()), Detector::new(settings));
-        let mut took: Vec<f64> = Vec::new();
-        for at in 0..45_u64 {
-            let start = Timestamp::from_secs(1_000_000 + at);
-            for (client, call) in (0..services).flat_map(|client| (1..=4).map(move |call| (client, call))) {
-                let server = (client * 3 + call * 7 + 1) % services;
-                for reporter in [Reporter::Client, Reporter::Server] {
-                    let key = EdgeKey {
-                        client: names[client].clone(),
-                        server: names[server].clone(),
-                        protocol: Protocol::Http,
-                    };
-                    let window = EdgeWindow {
-                        key,
-                        reporter,
-                        client_kind: NodeKind::Service,
-                        server_kind: NodeKind::Service,
-                        start,
-                        length: second,
-                        counts: EdgeCounts { requests: 20, attempts: 20, ..EdgeCounts::default() },
-                        latency: latency.clone(),
-                        self_time: latency.clone(),
-                        secured: false,
-                    };
-                    graph.observe(&window, start + second);
-                }
-            }
-            let began = std::time::Instant::now();
-            detector.evaluate(&graph, start + second);
-            took.push(began.elapsed().as_secs_f64() * 1e6);
-        }
-        let late = took.split_off(15);
-        println!(
-            "{}",
-            json!({"bench": "topology", "figure": "microseconds_per_evaluation", "services": services, "edges": services * 4,
-                   "p50": quantile(&late, 0.5).value.round(), "longest": quantile(&late, 1.0).value.round(), "of": late.len()})
-        );
-    }
 }
 
 fn quiet(hours: Range<u64>, settings: Settings, misses: bool) {

@@ -1,0 +1,154 @@
+//! The time that services need for themselves, against their own past.
+//!
+//! Judged like edges are ([`super::judged`]): with limits from windows three and more before, again when something came late, and learned from
+//! only then. Before any of them is judged, what all of the mesh has in common is taken out ([`super::common`]).
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use tripline_model::{ServiceName, Timestamp};
+
+use super::Settings;
+use super::baseline::Level;
+use super::degraded::{Verdicts, limit, phase};
+use super::everywhere::Common;
+use super::judged::LATE;
+use super::keep::Waiting;
+use crate::ServiceGraph;
+
+/// One window of a service's self time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct SelfTime {
+    end: Timestamp,
+    /// Above so many mean seconds it is slow.
+    limit: f64,
+    count: u32,
+    micros: u64,
+}
+
+impl SelfTime {
+    fn mean(&self, settings: &Settings) -> Option<f64> {
+        let enough = u64::from(self.count) >= settings.min_requests.max(1);
+        enough.then(|| self.micros as f64 / f64::from(self.count) * 1e-6)
+    }
+
+    fn is_slow(&self, settings: &Settings, common: Common) -> bool {
+        self.mean(settings).is_some_and(|mean| common.exceeds(mean as f32, self.limit as f32))
+    }
+}
+
+/// One service's self time, past and present.
+#[derive(Debug, Clone, Default)]
+struct ServiceWatch {
+    level: Level,
+    /// Windows that may still change, oldest first.
+    open: [Option<SelfTime>; LATE],
+    /// What the last of them was judged with when it was the oldest.
+    last_common: Common,
+    settled: Verdicts,
+    verdicts: Verdicts,
+    phase: u8,
+    /// It calls nobody.
+    is_leaf: bool,
+}
+
+impl ServiceWatch {
+    /// Lets the oldest window go and learns from it, and opens the next, which ends at `end`.
+    fn open_next(&mut self, settings: &Settings, end: Timestamp, frozen: Option<Timestamp>) {
+        if let Some(oldest) = self.open[0] {
+            let slow = oldest.is_slow(settings, self.last_common);
+            self.settled.push(slow);
+            let frozen = frozen.is_some_and(|began| began <= oldest.end);
+            if let Some(mean) = oldest.mean(settings).filter(|_| !slow && !frozen) {
+                self.level.learn(mean, self.phase);
+            }
+        }
+        self.open.rotate_left(1);
+        let limit = limit(settings, &self.level).unwrap_or(f64::INFINITY);
+        self.open[LATE - 1] = Some(SelfTime { end, limit, count: 0, micros: 0 });
+    }
+
+    fn judge(&mut self, settings: &Settings, common: &[Common; LATE]) {
+        self.verdicts = self.settled;
+        for (window, common) in self.open.iter().zip(common) {
+            if let Some(window) = window {
+                self.verdicts.push(window.is_slow(settings, *common));
+            }
+        }
+        self.last_common = common[0];
+    }
+}
+
+/// Self time of every service that a sidecar of its own reports.
+#[derive(Debug, Default)]
+pub(super) struct ServiceWatches {
+    watches: BTreeMap<ServiceName, ServiceWatch>,
+}
+
+impl ServiceWatches {
+    pub(super) const fn new() -> Self {
+        Self { watches: BTreeMap::new() }
+    }
+
+    /// Its normal mean self time in seconds.
+    pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
+        self.watches.get(service).and_then(|watch| watch.level.median_and_mad()).map(|(median, _)| median)
+    }
+
+    /// Whether its self time is above its baseline in two of the last three windows.
+    pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
+        self.watches.get(service).is_some_and(|watch| watch.verdicts.hold())
+    }
+
+    /// Judges the window that ends at `end` of every service. Answers what the windows that may still change have in common.
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        graph: &ServiceGraph,
+        end: Timestamp,
+        frozen: &BTreeMap<ServiceName, Timestamp>,
+    ) -> [Common; LATE] {
+        let length = graph.window_secs();
+        let mut leaves: [Vec<(f64, f64)>; LATE] = Default::default();
+        // Both are in the order of names and have the same names.
+        for ((name, watch), (_, node)) in self.watches.iter_mut().zip(graph.nodes()) {
+            watch.open_next(settings, end, frozen.get(name).copied());
+            let normal = watch.level.median_and_mad().map(|(median, _)| median).filter(|_| watch.is_leaf);
+            for (window, leaves) in watch.open.iter_mut().zip(&mut leaves) {
+                let Some(window) = window else { continue };
+                let start = window.end - Duration::from_secs(length.into());
+                (window.count, window.micros) = node.self_time(start, length);
+                leaves.extend(window.mean(settings).zip(normal));
+            }
+        }
+        let common = leaves.map(|leaves| Common::of(&leaves));
+        self.watches.values_mut().for_each(|watch| watch.judge(settings, &common));
+        common
+    }
+
+    /// The baselines.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (&ServiceName, &Level)> {
+        self.watches.iter().map(|(service, watch)| (service, &watch.level))
+    }
+
+    /// Whether it has been judged before.
+    pub(super) fn knows(&self, service: &ServiceName) -> bool {
+        self.watches.contains_key(service)
+    }
+
+    /// Makes the services those of the graph.
+    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
+        self.watches.retain(|service, _| graph.node(service).is_some());
+        for (service, _) in graph.nodes() {
+            let is_leaf = graph.edges_from(service).next().is_none();
+            match self.watches.entry(service.clone()) {
+                Entry::Occupied(mut known) => known.get_mut().is_leaf = is_leaf,
+                Entry::Vacant(entry) => {
+                    let level = waiting.self_time(service);
+                    entry.insert(ServiceWatch { level, phase: phase(service), is_leaf, ..ServiceWatch::default() });
+                }
+            }
+        }
+    }
+}

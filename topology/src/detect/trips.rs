@@ -1,0 +1,96 @@
+//! Openings of breakers, in the order of their times and by edge.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tripline_model::{BreakerState, BreakerTransition, EdgeKey, FailureOrigin, Timestamp, TransitionReason};
+
+/// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
+const MAX_TRIPS: usize = 10_000;
+
+/// One opening of a breaker.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Trip {
+    pub(super) at: Timestamp,
+    pub(super) key: EdgeKey,
+    pub(super) reason: TransitionReason,
+    pub(super) induced: bool,
+    /// Most of what failed got no answer.
+    pub(super) unanswered: bool,
+    /// Attempts in the breaker's window, failed ones among them, and the limit that was reached.
+    pub(super) numbers: (u64, u64, f64),
+}
+
+/// The latest openings.
+#[derive(Debug, Default)]
+pub(super) struct Trips {
+    /// From closed, by time: a failed probe is the same trip going on.
+    order: VecDeque<Trip>,
+    by_edge: BTreeMap<EdgeKey, Vec<Trip>>,
+    /// Every opening, also of a breaker whose probe failed: each would have been an alert.
+    openings: VecDeque<(Timestamp, EdgeKey)>,
+}
+
+impl Trips {
+    pub(super) const fn new() -> Self {
+        Self { order: VecDeque::new(), by_edge: BTreeMap::new(), openings: VecDeque::new() }
+    }
+
+    /// Notes a breaker's transition on the edge `key`, if it is an opening.
+    pub(super) fn note(&mut self, transition: &BreakerTransition, key: EdgeKey) {
+        if transition.to != BreakerState::Open {
+            return;
+        }
+        if self.openings.len() == MAX_TRIPS {
+            self.openings.pop_front();
+        }
+        self.openings.push_back((transition.at, key.clone()));
+        if transition.from != BreakerState::Closed {
+            return;
+        }
+        if self.order.len() == MAX_TRIPS {
+            self.forget_oldest();
+        }
+        self.insert(Trip {
+            at: transition.at,
+            key,
+            reason: transition.reason,
+            induced: transition.origin == FailureOrigin::Induced,
+            unanswered: transition.origin == FailureOrigin::Local,
+            numbers: (transition.window_total, transition.window_failed, transition.threshold),
+        });
+    }
+
+    /// All trips, by time.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Trip> {
+        self.order.iter()
+    }
+
+    /// Those of one edge, by time.
+    pub(super) fn of(&self, key: &EdgeKey) -> &[Trip] {
+        self.by_edge.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every opening since `since`, failed probes among them, in the order of arrival.
+    pub(super) fn openings(&self, since: Timestamp) -> impl Iterator<Item = &EdgeKey> {
+        self.openings.iter().filter(move |(at, _)| *at >= since).map(|(_, key)| key)
+    }
+
+    /// Sidecars' events arrive slightly out of order; the lists are kept in the order of their times.
+    fn insert(&mut self, trip: Trip) {
+        let of_edge = self.by_edge.entry(trip.key.clone()).or_default();
+        of_edge.insert(of_edge.partition_point(|known| known.at <= trip.at), trip.clone());
+        let at = self.order.partition_point(|known| known.at <= trip.at);
+        self.order.insert(at, trip);
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(oldest) = self.order.pop_front() else { return };
+        if let Some(of_edge) = self.by_edge.get_mut(&oldest.key) {
+            // The first of its edge by time is the one.
+            of_edge.remove(0);
+            if of_edge.is_empty() {
+                self.by_edge.remove(&oldest.key);
+            }
+        }
+    }
+}

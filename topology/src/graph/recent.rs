@@ -1,0 +1,70 @@
+//! The detector's last few windows of every edge, summed, side by side in memory.
+//!
+//! Judging a window looks at two numbers lines of each edge, a hundred thousand times. Kept with the edges these lie all over the
+//! memory; here one window's lie one after the other, and reading them costs next to nothing. Edges have a *place*, a small number
+//! that is given again when its edge is gone.
+
+use tripline_model::{EdgeWindow, Reporter};
+
+use super::brief::Brief;
+use super::edge::slot;
+
+/// Windows kept: the one that goes on and three before it.
+const KEPT: usize = 4;
+
+/// Windows by number modulo [`KEPT`], reporter, and place of the edge.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recent {
+    windows: [[Vec<Brief>; 3]; KEPT],
+    /// By place, a number that changes whenever a window comes when a later one has begun.
+    late: Vec<u32>,
+    /// Start of the newest window of each place.
+    newest: Vec<u32>,
+}
+
+impl Recent {
+    /// Makes room for an edge at `place`, which may have had another one.
+    pub(super) fn clear(&mut self, place: usize) {
+        if self.late.len() <= place {
+            self.late.resize(place + 1, 0);
+            self.newest.resize(place + 1, 0);
+        }
+        self.newest[place] = 0;
+        let briefs = self.windows.iter_mut().flatten().filter_map(|briefs| briefs.get_mut(place));
+        briefs.for_each(|brief| *brief = Brief::default());
+    }
+
+    /// Adds a window of the edge at `place` to its window of `length` seconds.
+    pub(super) fn count(&mut self, place: usize, window: &EdgeWindow, length: u32) {
+        let brief = Brief::of(window);
+        let start = brief.start - brief.start % length;
+        let briefs = &mut self.windows[(start / length) as usize % KEPT][slot(window.reporter)];
+        if briefs.len() <= place {
+            briefs.resize(place + 1, Brief::default());
+        }
+        let known = &mut briefs[place];
+        if known.start < start {
+            *known = Brief { start, ..Brief::default() };
+        }
+        if known.start == start {
+            known.add(&brief);
+        }
+        self.late[place] = self.late[place].wrapping_add(u32::from(start < self.newest[place]));
+        self.newest[place] = self.newest[place].max(start);
+    }
+
+    /// What one reporter counted in the window that starts at `start`; none when that is older than what is kept.
+    pub(super) fn window(&self, place: usize, reporter: Reporter, (start, length): (u32, u32)) -> Option<Brief> {
+        let briefs = &self.windows[(start / length) as usize % KEPT][slot(reporter)];
+        let Some(brief) = briefs.get(place) else { return Some(Brief::default()) };
+        match brief.start.cmp(&start) {
+            std::cmp::Ordering::Equal => Some(*brief),
+            std::cmp::Ordering::Less => Some(Brief::default()),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+
+    pub(super) fn late(&self, place: usize) -> u32 {
+        self.late.get(place).copied().unwrap_or(0)
+    }
+}
