@@ -23,7 +23,7 @@ const READ_BACK: &str = "
 import duckdb, json, sys
 folder = sys.argv[1]
 files = [folder + '/' + f['path'] for f in json.load(open(folder + '/manifest.json'))['files'] if f['kind'] == 'spans']
-ids = [row[0] for row in duckdb.read_parquet(files).project('span_id').fetchall()]
+ids = [row[0] for row in duckdb.read_parquet(files).project('lower(hex(span_id))').fetchall()]
 print(json.dumps({'count': len(ids), 'ids': sorted(set(ids))}))
 ";
 

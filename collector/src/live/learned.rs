@@ -77,7 +77,7 @@ pub async fn from(history: &History, settings: Settings, now: Timestamp) -> Resu
 fn learn(mut windows: Vec<EdgeWindow>, settings: Settings) -> Learned {
     windows.sort_by_key(|window| window.start);
     let settings = Settings { window: PANE, ..settings };
-    let mut graph = ServiceGraph::new(Limits::default());
+    let mut graph = ServiceGraph::new(Limits { window: PANE, ..Limits::default() });
     let mut detector = Detector::new(settings);
     let mut until = Timestamp::default();
     for pane in windows.chunk_by(|a, b| a.start == b.start) {
