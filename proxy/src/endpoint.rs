@@ -5,7 +5,7 @@
 //! to the worker that opened them, because a connection's task lives on that worker's runtime.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -29,7 +29,12 @@ pub(crate) struct Endpoint {
     /// The same for HTTP/2.
     lines: Box<[Multiplex]>,
     transport: Transport,
+    /// Milliseconds since 1970 until when a server that chose HTTP/1.1 is not asked again.
+    http1_until: AtomicU64,
 }
+
+/// Time for which a server's choice of HTTP/1.1 holds; another sidecar may have come to stand before it.
+const CHOICE: Duration = Duration::from_secs(600);
 
 impl Endpoint {
     /// An endpoint without connections; `label` is its name in events, `address:port`.
@@ -42,6 +47,7 @@ impl Endpoint {
             pools: (0..workers).map(|_| Mutex::default()).collect(),
             lines: (0..workers).map(|_| Multiplex::default()).collect(),
             transport: Transport::default(),
+            http1_until: AtomicU64::new(0),
         }
     }
 
@@ -54,6 +60,17 @@ impl Endpoint {
     /// How it is connected to.
     pub(crate) const fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    /// Whether its server may choose HTTP/2 in the handshake, and is not known to choose HTTP/1.1.
+    pub(crate) fn may_choose_http2(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        self.transport.is_negotiated() && now().as_millis() >= self.http1_until.load(Ordering::Relaxed)
+    }
+
+    /// The server has chosen HTTP/1.1 for a new connection, which waits for its first request.
+    pub(crate) fn has_chosen_http1(&self, worker: usize, connection: Box<Http1Connection>, now: Timestamp) {
+        self.http1_until.store((now + CHOICE).as_millis(), Ordering::Relaxed);
+        self.give_back(worker, connection);
     }
 
     /// The HTTP/2 connections of a worker.

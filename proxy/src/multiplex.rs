@@ -47,6 +47,21 @@ impl LineState {
 /// A new connection.
 pub(crate) type Opened = (SharedSender, Arc<LineState>);
 
+/// Why there is no connection to share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoLine {
+    /// It could not be opened.
+    Failed(Failure),
+    /// The server chose HTTP/1.1.
+    Http1,
+}
+
+impl From<Failure> for NoLine {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Streams on a connection from which on another is opened.
 const FULL: u32 = 100;
 /// Connections to one endpoint.
@@ -66,7 +81,7 @@ pub(crate) struct Multiplex {
 struct Lines {
     open: Vec<Line>,
     /// Attempts to open one that failed, and why the latest did.
-    failed: (u64, Option<Failure>),
+    failed: (u64, Option<NoLine>),
 }
 
 #[derive(Debug)]
@@ -107,8 +122,8 @@ impl Multiplex {
     pub(crate) async fn enter(
         &self,
         now: Timestamp,
-        open: impl Future<Output = Result<Opened, Failure>>,
-    ) -> Result<OnLine, Failure> {
+        open: impl Future<Output = Result<Opened, NoLine>>,
+    ) -> Result<OnLine, NoLine> {
         let failed_before = match self.find(now) {
             Ok(place) => return Ok(place),
             Err(failed) => failed,
@@ -159,8 +174,8 @@ impl Multiplex {
         place
     }
 
-    fn latest_failure(&self) -> Failure {
-        self.lock().failed.1.unwrap_or(Failure::ConnectFailed)
+    fn latest_failure(&self) -> NoLine {
+        self.lock().failed.1.unwrap_or(NoLine::Failed(Failure::ConnectFailed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Lines> {
@@ -193,7 +208,7 @@ mod tests {
                     let open = async {
                         tries.fetch_add(1, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_secs(1)).await;
-                        Err(Failure::ConnectTimeout)
+                        Err(Failure::ConnectTimeout.into())
                     };
                     lines.enter(Timestamp::from_millis(1), open).await.map(drop)
                 })
@@ -201,7 +216,7 @@ mod tests {
             .collect();
         let start = tokio::time::Instant::now();
         for call in calls {
-            assert_eq!(call.await.unwrap(), Err(Failure::ConnectTimeout));
+            assert_eq!(call.await.unwrap(), Err(Failure::ConnectTimeout.into()));
         }
         assert_eq!((start.elapsed().as_secs(), tries.load(Ordering::Relaxed)), (1, 1));
     }

@@ -1,6 +1,8 @@
 //! One attempt: a connection that is open or a new one, the request on it, the head of the answer.
 //!
-//! HTTP/1.1 connections are taken out of the pool for one request at a time, HTTP/2 connections are shared (`multiplex`).
+//! HTTP/1.1 connections are taken out of the pool for one request at a time, HTTP/2 connections are shared (`multiplex`). Under TLS
+//! the server of an `http` listener chooses which of the two: another sidecar of ours chooses HTTP/2. A request that wants to switch
+//! protocols goes over HTTP/1.1, as its application wrote it.
 
 use std::future::poll_fn;
 use std::mem;
@@ -10,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Version;
+use http::header::{HOST, HeaderValue, UPGRADE};
 use http::request::Parts;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
@@ -21,10 +24,11 @@ use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::gather::{ClientTasks, Gather};
 use crate::http1::Http1Connection;
-use crate::message::Form;
-use crate::multiplex::{LineState, OnLine, Opened};
+use crate::message::{self, Form};
+use crate::multiplex::{LineState, NoLine, OnLine, Opened};
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
+use crate::tls::Offer;
 use crate::transport;
 use crate::worker::{Limits, Worker};
 
@@ -85,11 +89,15 @@ pub(crate) async fn send(
     attempt: Attempt<'_>,
 ) -> Result<(Response<Reply>, Lease), Failure> {
     let limit = attempt.limit;
-    if endpoint.transport().form == Form::Http2 {
+    let attempt = if is_shared(worker, endpoint, attempt.head) {
         // In a box, so that the larger future does not burden HTTP/1.1.
-        let sending = Box::pin(send_shared(worker, endpoint, attempt));
-        return within(limit, sending).await;
-    }
+        match within(limit, Box::pin(send_shared(worker, endpoint, attempt))).await? {
+            Shared::Answer(answer) => return Ok(*answer),
+            Shared::Http1(attempt) => attempt,
+        }
+    } else {
+        attempt
+    };
     let idle = endpoint.take_idle(worker.index);
     let reused = idle.is_some();
     let mut connection = match idle {
@@ -135,38 +143,63 @@ async fn head(connection: &mut Http1Connection, limit: Option<Instant>) -> Resul
     .await
 }
 
-async fn send_shared(
+/// Whether a request goes over a connection that it shares, as far as the server does not choose otherwise.
+fn is_shared(worker: &Worker, endpoint: &Endpoint, head: &Parts) -> bool {
+    let negotiated = || endpoint.may_choose_http2(|| worker.shared.clock.now()) && !head.headers.contains_key(UPGRADE);
+    endpoint.transport().form == Form::Http2 || negotiated()
+}
+
+/// What came of a request that was to share a connection.
+enum Shared<'a> {
+    Answer(Box<(Response<Reply>, Lease)>),
+    /// The server chose HTTP/1.1; nothing was sent.
+    Http1(Attempt<'a>),
+}
+
+async fn send_shared<'a>(
     worker: &Worker,
     endpoint: &Arc<Endpoint>,
-    attempt: Attempt<'_>,
-) -> Result<(Response<Reply>, Lease), Failure> {
-    let limits = &worker.shared.limits;
-    let lines = endpoint.lines(worker.index).ok_or(Failure::NoEndpoint)?;
+    attempt: Attempt<'a>,
+) -> Result<Shared<'a>, Failure> {
+    let mut place = match enter(worker, endpoint).await {
+        Ok(place) => place,
+        Err(NoLine::Http1) => return Ok(Shared::Http1(attempt)),
+        Err(NoLine::Failed(failure)) => return Err(failure),
+    };
     let mut request = owned(attempt);
-    let mut tries = 0;
+    let mut tries = 1;
     loop {
-        tries += 1;
-        let mut place = lines.enter(worker.shared.clock.now(), connect_shared(endpoint, limits)).await?;
-        if place.sender.ready().await.is_err() && tries < MAX_UNSENT {
-            continue;
-        }
-        if request.method() == Method::CONNECT {
-            takes_tunnels(&place, limits.connect).await?;
-        }
-        match place.sender.try_send_request(request).await {
-            Ok(response) => {
-                let (mut parts, body) = response.into_parts();
-                parts.version = Version::HTTP_11;
-                let lease = Lease { endpoint: Arc::clone(endpoint), worker: worker.index, _place: Some(place) };
-                return Ok((Response::from_parts(parts, Reply::Http2(body)), lease));
+        if place.sender.ready().await.is_ok() || tries == MAX_UNSENT {
+            if request.method() == Method::CONNECT {
+                takes_tunnels(&place, worker.shared.limits.connect).await?;
             }
-            Err(mut error) => match error.take_message() {
-                // The connection was going away; nothing of the request was sent.
-                Some(unsent) if tries < MAX_UNSENT => request = unsent,
-                _ => return Err(Failure::of_exchange(error.error())),
-            },
+            match place.sender.try_send_request(request).await {
+                Ok(response) => {
+                    let (mut parts, body) = response.into_parts();
+                    parts.version = Version::HTTP_11;
+                    let lease = Lease { endpoint: Arc::clone(endpoint), worker: worker.index, _place: Some(place) };
+                    let answer = (Response::from_parts(parts, Reply::Http2(body)), lease);
+                    return Ok(Shared::Answer(Box::new(answer)));
+                }
+                Err(mut error) => match error.take_message() {
+                    // The connection was going away; nothing of the request was sent.
+                    Some(unsent) if tries < MAX_UNSENT => request = unsent,
+                    _ => return Err(Failure::of_exchange(error.error())),
+                },
+            }
         }
+        tries += 1;
+        place = enter(worker, endpoint).await.map_err(|none| match none {
+            NoLine::Failed(failure) => failure,
+            // It chose otherwise before: what is there now is tried by a retry, if there is to be one.
+            NoLine::Http1 => Failure::Reset,
+        })?;
     }
+}
+
+async fn enter(worker: &Worker, endpoint: &Endpoint) -> Result<OnLine, NoLine> {
+    let lines = endpoint.lines(worker.index).ok_or(Failure::NoEndpoint)?;
+    lines.enter(worker.shared.clock.now(), connect_shared(worker, endpoint)).await
 }
 
 /// Waits until a server has said that it takes extended CONNECT; it does so with the first bytes it sends, if at all.
@@ -198,15 +231,30 @@ fn owned(attempt: Attempt<'_>) -> Request<RequestBody> {
         Keep::Head => (head.uri.clone(), head.headers.clone()),
         Keep::Nothing => (mem::take(&mut head.uri), mem::take(&mut head.headers)),
     };
-    request
+    if request.version() == Version::HTTP_2 { request } else { in_form_of_http2(request) }
+}
+
+/// A request that was written for an `http` listener, whose server chose HTTP/2.
+fn in_form_of_http2(request: Request<RequestBody>) -> Request<RequestBody> {
+    let (mut parts, body) = request.into_parts();
+    let host = parts.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+    message::put_into(Form::Http2, &mut parts, host, false);
+    Request::from_parts(parts, body)
 }
 
 async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Box<Http1Connection>, Failure> {
-    Ok(Http1Connection::new(transport::connect(endpoint, limits).await?, limits.buffer))
+    Ok(Http1Connection::new(transport::connect(endpoint, Offer::Http1, limits).await?, limits.buffer))
 }
 
-async fn connect_shared(endpoint: &Endpoint, limits: &Limits) -> Result<Opened, Failure> {
-    let gather = Gather::new(transport::connect(endpoint, limits).await?);
+async fn connect_shared(worker: &Worker, endpoint: &Endpoint) -> Result<Opened, NoLine> {
+    let limits = &worker.shared.limits;
+    let wire = transport::connect(endpoint, Offer::All, limits).await?;
+    if endpoint.transport().is_negotiated() && !wire.has_agreed_on_http2() {
+        let connection = Http1Connection::new(wire, limits.buffer);
+        endpoint.has_chosen_http1(worker.index, connection, worker.shared.clock.now());
+        return Err(NoLine::Http1);
+    }
+    let gather = Gather::new(wire);
     let io = TokioIo::new(gather.clone());
     let http2 = &limits.http2;
     let mut builder = http2::Builder::new(ClientTasks::new(gather));

@@ -18,6 +18,7 @@ use crate::mark::Mark;
 use crate::pump::{self, Ended};
 use crate::tally::{EdgeSlot, Protection, Refusal};
 use crate::target::{NoPick, Target, Wish};
+use crate::tls::Offer;
 use crate::transport;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -90,7 +91,7 @@ async fn outbound(
     exchange.protected(picked.endpoint.transport().protection());
     let trace = exchange.context().trace;
     let endpoint = Arc::clone(&picked.endpoint);
-    let connected = transport::connect(&endpoint, &worker.shared.limits).await;
+    let connected = transport::connect(&endpoint, Offer::All, &worker.shared.limits).await;
     let now = worker.shared.clock.now();
     let server = match connected {
         Ok(server) => {
@@ -118,7 +119,7 @@ pub(crate) async fn inbound(worker: &Arc<Worker>, client: Wire, traffic: &Arc<Tr
     exchange.protected(Protection::of(arrival.security.is_mutual()));
     let Some(_place) = app.enter().await else { return exchange.settle(End::Shed) };
     exchange.attempt_begins();
-    match transport::connect(&app.endpoint, &worker.shared.limits).await {
+    match transport::connect(&app.endpoint, Offer::All, &worker.shared.limits).await {
         Ok(server) => drop(pass(&mut exchange, (client, server), app.idle).await),
         Err(failure) => {
             tracing::debug!(failure = failure.word(), "the application was not connected to");

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use tripline_model::ServiceName;
 
-pub(crate) use client::ClientSide;
+pub(crate) use client::{ClientSide, Offer};
 pub(crate) use server::ServerSide;
 
 /// Why certificates cannot be used.

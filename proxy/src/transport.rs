@@ -9,7 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::message::Form;
 use crate::tally::Protection;
-use crate::tls::ClientSide;
+use crate::tls::{ClientSide, Offer};
 use crate::wire::Wire;
 use crate::worker::Limits;
 
@@ -23,6 +23,11 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
+    /// Whether the server may choose HTTP/2 in the handshake although its listener is declared as `http`.
+    pub(crate) fn is_negotiated(&self) -> bool {
+        self.form == Form::Http1 && self.tls.is_some()
+    }
+
     /// How its connections are protected.
     pub(crate) fn protection(&self) -> Protection {
         Protection::of(self.tls.as_ref().is_some_and(|tls| tls.is_mutual()))
@@ -30,7 +35,7 @@ impl Transport {
 }
 
 /// Opens a connection to an endpoint.
-pub(crate) async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Wire, Failure> {
+pub(crate) async fn connect(endpoint: &Endpoint, offer: Offer, limits: &Limits) -> Result<Wire, Failure> {
     let address = endpoint.next_address().ok_or(Failure::NoEndpoint)?;
     let stream = match tokio::time::timeout(limits.connect, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(|error| Failure::of_connect(&error))?,
@@ -40,7 +45,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, limits: &Limits) -> Result<Wire
     let _ = stream.set_nodelay(true);
     match &endpoint.transport().tls {
         None => Ok(Wire::plain(stream)),
-        Some(tls) => Ok(Wire::encrypted(tls.connect(stream, limits.handshake).await?)),
+        Some(tls) => Ok(Wire::encrypted(tls.connect(stream, offer, limits.handshake).await?)),
     }
 }
 

@@ -63,6 +63,14 @@ impl Wire {
         Self::new(Io::Encrypted(Box::new(stream.into())))
     }
 
+    /// Whether the handshake agreed on HTTP/2.
+    pub(crate) fn has_agreed_on_http2(&self) -> bool {
+        match &self.io {
+            Io::Plain(_) => false,
+            Io::Encrypted(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice()),
+        }
+    }
+
     const fn new(io: Io) -> Self {
         Self { seen: Seen { bytes: [0; PREFACE.len()], from: 0, to: 0 }, io }
     }

@@ -28,6 +28,18 @@ pub(crate) struct ClientSide {
     made: Made<ClientConfig>,
 }
 
+/// HTTP/1.1 in a handshake.
+const HTTP1: &[u8] = b"http/1.1";
+
+/// What a handshake offers to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// All that the listener may speak.
+    All,
+    /// Only HTTP/1.1.
+    Http1,
+}
+
 /// Whom the server's certificate must name.
 #[derive(Debug, Clone)]
 struct Expected {
@@ -53,7 +65,7 @@ impl ClientSide {
         let host = ServerName::try_from(hostname.to_owned()).map_err(invalid)?;
         let expected = Expected { node: node.clone(), host, names: source.names.clone().into() };
         let alpn: &'static [&'static [u8]] = match protocol {
-            ListenerProtocol::Http => &[b"http/1.1"],
+            ListenerProtocol::Http => &[b"h2", HTTP1],
             ListenerProtocol::Http2 | ListenerProtocol::Grpc => &[b"h2"],
             ListenerProtocol::Tcp => &[],
         };
@@ -74,9 +86,18 @@ impl ClientSide {
         self.source.certificate.is_some()
     }
 
-    /// Makes the handshake.
-    pub(crate) async fn connect(&self, stream: TcpStream, limit: Duration) -> Result<TlsStream<TcpStream>, Failure> {
-        let connecting = TlsConnector::from(self.made.get()).connect(self.expected.host.clone(), stream);
+    /// Makes the handshake, for HTTP/1.1 alone or for whatever the server prefers of what its listener may speak.
+    pub(crate) async fn connect(
+        &self,
+        stream: TcpStream,
+        offer: Offer,
+        limit: Duration,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let (connector, host) = (TlsConnector::from(self.made.get()), self.expected.host.clone());
+        let connecting = match offer {
+            Offer::All => connector.connect(host, stream),
+            Offer::Http1 => connector.with_alpn(vec![HTTP1.to_vec()]).connect(host, stream),
+        };
         match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {

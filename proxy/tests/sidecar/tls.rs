@@ -1,7 +1,16 @@
 //! TLS between two sidecars: who may connect, who is believed, what the collector learns of it, certificates that change.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Response;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tripline_model::Reporter;
 use tripline_proxy::Settings;
 
@@ -162,6 +171,58 @@ async fn grpc_between_two_sidecars_over_mutual_tls_speaks_http_2() {
     assert!(is_secured(&collector, edge, Reporter::Client) && is_secured(&collector, edge, Reporter::Server));
 }
 
+/// Sidecars of web and of checkout, whose listener is `http`, with TLS both ways.
+pub(crate) fn mutual(app: SocketAddr, collector: &Collector, authority: &Authority) -> (Running, Running) {
+    let (mine, theirs) = (authority.issue("web", &[WEB]), authority.issue("checkout", &[CHECKOUT]));
+    let server = server(&listener("STRICT", &theirs, Some(&authority.trust)), app, collector);
+    let client = client(&server, policy(&authority.trust, Some(&mine), ""), collector);
+    (server, client)
+}
+
+#[test]
+fn http_between_two_sidecars_over_tls_shares_one_http_2_connection() {
+    let (collector, authority) = (Collector::start(), Authority::new());
+    let app = App::start(|seen| Reply { body: seen.line.clone().into_bytes(), ..Reply::of(200).after(100) });
+    let (server, client) = mutual(app.address, &collector, &authority);
+    let outbound = client.outbound();
+    let call = |number: usize| get(outbound, "checkout", &format!("/{number}"), "cookie: a=1\r\ncookie: b=2\r\n");
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..20).map(|number| (number, scope.spawn(move || call(number)))).collect();
+        for (number, call) in calls {
+            let answer = call.join().unwrap();
+            assert_eq!((answer.status, answer.body), (200, format!("GET /{number} HTTP/1.1")));
+        }
+    });
+    assert!(app.seen().iter().all(|seen| seen.header("host") == Some("checkout")));
+    assert_eq!(collector.edge_with(EDGE, Reporter::Server, 20).failed, 0);
+    let metrics = server.admin("/metrics").body;
+    assert!(metrics.contains("connections_accepted_total{} 1\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_chooses_http_1_is_called_so_and_is_asked_once() {
+    let (collector, authority) = (Collector::start(), Authority::new());
+    let acceptor = acceptor(&authority.issue("checkout", &[CHECKOUT]), "http/1.1");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handshakes);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let stream = acceptor.accept(stream).await.unwrap();
+            let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    let documents = mesh(&[web(policy(&authority.trust, None, "")), checkout(port, "")]);
+    let client = Running::client(&documents, "shop/web", &collector);
+    for _ in 0..3 {
+        assert_eq!(get(client.outbound(), "checkout", "/", "").status, 200);
+    }
+    assert_eq!(handshakes.load(Ordering::SeqCst), 1);
+}
+
 #[test]
 fn certificates_that_cannot_be_used_stop_the_start_with_their_path() {
     let collector = Collector::start();
@@ -178,7 +239,7 @@ fn certificates_that_cannot_be_used_stop_the_start_with_their_path() {
 #[test]
 fn the_collector_may_be_encrypted_and_learns_what_else_is_said_of_the_process() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let collector = Collector::start_with(acceptor(&authority.issue("collector", &["localhost"])));
+    let collector = Collector::start_with(acceptor(&authority.issue("collector", &["localhost"]), "h2"));
     let app = App::start(|_| Reply::of(200));
     let documents = mesh(&[web(String::new()), checkout(app.address.port(), "")]);
     let settings = |trust: &std::path::Path| Settings {

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tripline_model::Reporter;
 
+use crate::harness::certificates::Authority;
 use crate::harness::{App, Collector, Connection, Node, Reply, Running, mesh};
 
 const EDGE: &str = "shop/web>shop/checkout:http";
@@ -152,6 +153,17 @@ async fn messages_pass_and_the_whole_is_one_exchange() {
         assert_eq!((counts.requests, counts.failed, counts.attempts), (1, 0, 1), "{reporter:?}");
         assert!(counts.request_bytes > 200_000 && counts.response_bytes > 200_000, "{counts:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_tls_it_goes_over_a_connection_of_http_1_though_the_server_would_choose_http_2() {
+    let (collector, authority) = (Collector::start(), Authority::new());
+    let (_server, client) = crate::tls::mutual(echo(), &collector, &authority);
+    let stream = tokio::net::TcpStream::connect(client.outbound()).await.unwrap();
+    let (mut socket, response) = tokio_tungstenite::client_async("ws://checkout/talk", stream).await.unwrap();
+    assert_eq!(response.status(), 101);
+    socket.send(Message::text("one")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,14 +56,14 @@ impl Authority {
     }
 }
 
-/// A server of the test's own that shows these files.
-pub(crate) fn acceptor(files: &Files) -> TlsAcceptor {
+/// A server of the test's own that shows these files and speaks one protocol, by its name in ALPN.
+pub(crate) fn acceptor(files: &Files, protocol: &str) -> TlsAcceptor {
     let chain = CertificateDer::pem_file_iter(&files.chain).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(rustls::DEFAULT_VERSIONS);
     let mut config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
 
