@@ -437,6 +437,7 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
         kind: gateway::kind_of(node),
         client_header: headers::value(&node.service.to_string()),
         sidecar,
+        bypassed: settings.bypassed_ports.as_slice().into(),
         forwards: settings.forwards.clone(),
         externals: Externals::new(Arc::clone(&roster), workers, Arc::clone(&events)),
         roster,

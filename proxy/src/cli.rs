@@ -64,6 +64,12 @@ pub fn run() -> ExitCode {
         collector = settings.collector,
         "sidecar runs"
     );
+    if !settings.bypassed_ports.is_empty() {
+        tracing::warn!(
+            ports = ?settings.bypassed_ports,
+            "calls to these ports pass by this sidecar, as the redirect rules have it: the graph does not show them"
+        );
+    }
     match proxy.run(stop_signal(args.exit_with_stdin.then(stdin_end))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),

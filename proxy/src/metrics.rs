@@ -226,6 +226,15 @@ impl Scrape {
         let help = "Reports made for the collector";
         let mut family = encoder.encode_descriptor("tripline_proxy_reports", help, None, MetricType::Counter)?;
         counter(&mut family, &[], self.totals.reports)?;
+        self.identity(encoder)
+    }
+
+    fn identity(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Ports of the outside that the redirect rules leave alone: nothing of what passes there is seen";
+        let mut family = encoder.encode_descriptor("tripline_proxy_bypassed_port", help, None, MetricType::Gauge)?;
+        for port in &self.shared.bypassed {
+            gauge(&mut family, &[("port", port.to_string())], 1)?;
+        }
         let sidecar = &self.shared.sidecar;
         let labels = [("version", sidecar.version.clone()), ("service", sidecar.service.to_string())];
         let mut family =

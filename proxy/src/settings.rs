@@ -54,6 +54,9 @@ pub struct Args {
     /// What else is said about this process in its telemetry: key=value,key=value.
     #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "PAIRS", default_value = "", hide_default_value = true)]
     pub resource_attributes: String,
+    /// Ports that the redirect rules leave alone, so that what the application calls there passes by unseen: reported, not enforced.
+    #[arg(long, env = "APPMESH_EGRESS_IGNORED_PORTS", value_name = "PORTS", value_delimiter = ',')]
+    pub bypassed_ports: Vec<u16>,
     /// Where other services reach this one; only bound when the node has listeners.
     #[arg(long, env = "TRIPLINE_INBOUND", value_name = "IP:PORT", default_value = "127.0.0.1:15000")]
     pub inbound: SocketAddr,
@@ -151,6 +154,8 @@ pub struct Settings {
     pub collector_ca: Option<PathBuf>,
     /// What else is said about this process in its telemetry.
     pub resource_attributes: Vec<(String, String)>,
+    /// Ports that connections of the application pass by on.
+    pub bypassed_ports: Vec<u16>,
     /// Ports whose connections are passed to a service as bytes.
     pub forwards: Vec<Forward>,
     /// Share of new traces that are sampled, 0..=1.
@@ -179,6 +184,7 @@ impl Default for Settings {
             collector: "http://127.0.0.1:4317".to_owned(),
             collector_ca: None,
             resource_attributes: Vec::new(),
+            bypassed_ports: Vec::new(),
             sample_ratio: 0.05,
             workers: 1,
             reload: Some(Duration::from_secs(2)),
@@ -203,6 +209,7 @@ impl Args {
             collector: collector.unwrap_or_else(|| Settings::default().collector),
             collector_ca: self.collector_ca.clone().or_else(|| self.otlp_certificate.clone()),
             resource_attributes: resource_attributes::read(&self.resource_attributes),
+            bypassed_ports: self.bypassed_ports.clone(),
             sample_ratio: self.sample_ratio,
             workers: self.workers,
             reload: (self.reload_seconds > 0).then(|| Duration::from_secs(self.reload_seconds)),

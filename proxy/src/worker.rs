@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) kind: NodeKind,
     /// The same, as the outbound half tells it to others.
     pub(crate) client_header: HeaderValue,
+    /// Ports that the redirect rules are said to leave alone.
+    pub(crate) bypassed: Box<[u16]>,
     /// What the configuration comes to.
     pub(crate) plan: CurrentPlan,
     /// Every target there ever was, by number.

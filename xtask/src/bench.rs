@@ -51,7 +51,7 @@ fn peers_bench(places: &Places, name: &str, arguments: &[String]) -> Result<()> 
     build::binaries(places, build::Profile::Release)?;
     let mut cargo = places.cargo();
     cargo.args(["bench", "--locked"]).args(selection::MAIN.arguments).args(["--bench", name, "--"]).args(arguments);
-    command::run(cargo.env("TRIPLINE_TEST_TOOLS", places.cache("")))
+    command::run(cargo.env("TRIPLINE_TEST_TOOLS", places.cache("")).env("TRIPLINE_BIN_DIR", build::shipped(places)))
 }
 
 /// The simulator's own benchmark, compiled with optimisation.

@@ -1,7 +1,8 @@
 //! The binaries with the web UI inside, and the demo that runs them.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,8 @@ use crate::{command, progress, ui};
 
 /// The packages whose binaries people run.
 const PACKAGES: [&str; 2] = ["tripline", "tripline-proxy"];
+/// The profile of the sidecar that people run.
+const SIDECAR: &str = "sidecar";
 
 /// How the binaries are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,5 +69,32 @@ pub(crate) fn binaries(places: &Places, profile: Profile) -> Result<Vec<PathBuf>
         cargo.args(["--package", package]);
     }
     progress::loud("compiling tripline and tripline-proxy", || command::run(&mut cargo))?;
-    Ok(PACKAGES.iter().map(|name| places.target.join(profile.folder()).join(name)).collect())
+    let folder = places.target.join(profile.folder());
+    if profile == Profile::Release {
+        optimised_sidecar(places, &folder)?;
+    }
+    Ok(PACKAGES.iter().map(|name| folder.join(name)).collect())
+}
+
+/// Compiles the sidecar once more, optimised across crates, and puts it where the release profile's would be, and with the collector
+/// into the folder of what is shipped: compiling tests puts the release profile's own sidecar back.
+fn optimised_sidecar(places: &Places, folder: &Path) -> Result<()> {
+    let mut cargo = places.cargo();
+    cargo.args(["build", "--locked", "--profile", SIDECAR, "--package", "tripline-proxy"]);
+    progress::loud("optimising tripline-proxy across its crates", || command::run(&mut cargo))?;
+    replace(&places.target.join(SIDECAR).join("tripline-proxy"), &folder.join("tripline-proxy"))?;
+    let shipped = shipped(places);
+    fs::create_dir_all(&shipped).with_context(|| format!("could not create {}", shipped.display()))?;
+    PACKAGES.iter().try_for_each(|name| replace(&folder.join(name), &shipped.join(name)))
+}
+
+/// The folder with the binaries as they are shipped.
+pub(crate) fn shipped(places: &Places) -> PathBuf {
+    places.cache("bin")
+}
+
+/// Makes `to` another name of `from`, whatever it was before.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let _gone = fs::remove_file(to);
+    fs::hard_link(from, to).with_context(|| format!("could not link {} to {}", from.display(), to.display()))
 }

@@ -60,6 +60,7 @@ impl Runner {
             command.args(["--no-tests", "pass"]);
         }
         command.args(arguments).env("TRIPLINE_TEST_TOOLS", places.cache(""));
+        command.env("TRIPLINE_BIN_DIR", build::shipped(places));
         command
     }
 }

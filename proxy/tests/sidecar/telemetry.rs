@@ -66,3 +66,14 @@ fn a_full_queue_of_spans_drops_and_counts_and_nobody_waits() {
     assert!(dropped() <= sent);
     assert_eq!(app.seen().len() as u64, sent);
 }
+
+#[test]
+fn ports_that_pass_by_are_told() {
+    let collector = Collector::start();
+    let web = mesh(&[Node { name: "web", ..Node::default() }]);
+    let client = Running::start(&web, "shop/web", &Settings { bypassed_ports: vec![22, 3306], ..settings(&collector) });
+    let metrics = client.admin("/metrics").body;
+    for port in [22, 3306] {
+        assert!(metrics.contains(&format!("tripline_proxy_bypassed_port{{port=\"{port}\"}} 1\n")), "{metrics}");
+    }
+}
