@@ -2,8 +2,8 @@
 //!
 //! HTTP/1.1 asks by `Upgrade` and agrees by 101, HTTP/2 asks by extended CONNECT (RFC 8441) and agrees by 200. A wish that
 //! came by extended CONNECT is taken for the GET that it would be in HTTP/1.1, so that routes and policies see the same request
-//! either way, and is written in the form of whoever is asked next. The other way, from `Upgrade` to a server of HTTP/2, the request
-//! goes on without its wish.
+//! either way, and is written in the form of whoever is asked next. The other way, from `Upgrade` to a server of HTTP/2, only a WebSocket
+//! goes: its key is answered here. Any other request goes on without its wish.
 //!
 //! **Not one byte passes before the server has agreed.** A client that sends more behind its request, as smugglers do, is
 //! heard only if the server agreed; after any other answer the connection is closed, so that nothing sent for the
@@ -15,6 +15,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -44,6 +45,8 @@ pub(crate) struct Ask {
     token: HeaderValue,
     client: OnUpgrade,
     form: Form,
+    /// What a WebSocket over HTTP/1.1 wants to see proven in the answer.
+    key: Option<HeaderValue>,
 }
 
 impl Ask {
@@ -55,19 +58,20 @@ impl Ask {
             let protocol = request.extensions().get::<Protocol>()?;
             let token = HeaderValue::from_bytes(protocol.as_ref()).ok().filter(may_pass)?;
             *request.method_mut() = Method::GET;
-            return Some(Self { token, client: hyper::upgrade::on(request), form: Form::Http2 });
+            return Some(Self { token, client: hyper::upgrade::on(request), form: Form::Http2, key: None });
         }
         // Nearly every request ends here.
         if !request.headers().contains_key(UPGRADE) {
             return None;
         }
         let token = token(request.headers())?;
-        Some(Self { token, client: hyper::upgrade::on(request), form: Form::Http1 })
+        let key = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket(&token)).cloned();
+        Some(Self { token, client: hyper::upgrade::on(request), form: Form::Http1, key })
     }
 
-    /// Whether it can be written in a form.
+    /// Whether it can be written in a form: of what HTTP/1.1 asks for, only a WebSocket has one in HTTP/2.
     pub(crate) fn fits(&self, form: Form) -> bool {
-        form == Form::Http1 || self.form == Form::Http2
+        form == Form::Http1 || self.form == Form::Http2 || self.key.is_some()
     }
 
     /// Puts the wish into a request in the form of the next hop, whose hop-by-hop fields were removed.
@@ -76,13 +80,14 @@ impl Ask {
             Form::Http1 => {
                 self.put_into_fields(&mut parts.headers);
                 // HTTP/2 has no such key; a server of HTTP/1.1 wants one. What it makes of it is not looked at.
-                if self.form == Form::Http2 && self.token.as_bytes().eq_ignore_ascii_case(b"websocket") {
+                if self.form == Form::Http2 && is_websocket(&self.token) {
                     let key = STANDARD.encode(rand::random::<[u8; 16]>());
                     parts.headers.insert(SEC_WEBSOCKET_KEY, headers::value(&key));
                 }
             }
             Form::Http2 => {
                 parts.method = Method::CONNECT;
+                parts.headers.remove(SEC_WEBSOCKET_KEY);
                 parts.extensions.insert(Protocol::from(self.token.to_str().unwrap_or_default()));
             }
         }
@@ -92,6 +97,17 @@ impl Ask {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, self.token.clone());
     }
+}
+
+fn is_websocket(token: &HeaderValue) -> bool {
+    token.as_bytes().eq_ignore_ascii_case(b"websocket")
+}
+
+/// The answer to a WebSocket's key (RFC 6455, 4.2.2), which HTTP/2 has no room for.
+fn accepted(key: &HeaderValue) -> HeaderValue {
+    const SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), SUFFIX].concat());
+    headers::value(&STANDARD.encode(hash))
 }
 
 /// Whether an answer hands its connection or stream over.
@@ -150,6 +166,9 @@ pub(crate) fn settle(
         Form::Http1 => {
             parts.status = StatusCode::SWITCHING_PROTOCOLS;
             ask.put_into_fields(&mut parts.headers);
+            if let (Some(key), Server::Stream(_)) = (&ask.key, &server) {
+                parts.headers.insert(SEC_WEBSOCKET_ACCEPT, accepted(key));
+            }
         }
         Form::Http2 => {
             parts.status = StatusCode::OK;
@@ -217,6 +236,11 @@ async fn pass(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_the_specification_is_answered_as_it_says() {
+        assert_eq!(accepted(&HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 
     #[test]
     fn only_upgrades_that_a_proxy_may_pass_on_are_asked_for() {

@@ -197,6 +197,24 @@ async fn over_http_2_it_is_an_extended_connect_whatever_the_server_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_of_http_1_reaches_a_server_of_http_2_as_an_extended_connect() {
+    let (_collector, _server, client) = sidecars_speaking(echo_http2(true), "http2");
+    let stream = tokio::net::TcpStream::connect(client.outbound()).await.unwrap();
+    // The client checks what is made of its key.
+    let (mut socket, response) = tokio_tungstenite::client_async("ws://checkout/talk", stream).await.unwrap();
+    assert_eq!(response.status(), 101);
+    for text in ["one", &"long".repeat(50_000)] {
+        socket.send(Message::text(text)).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), text);
+    }
+    let (_collector, _server, client) = sidecars_speaking(echo_http2(false), "http2");
+    let mut connection = Connection::open(client.outbound());
+    connection.send("GET /talk HTTP/1.1\r\nHost: checkout\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+    connection.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_eq!(connection.answer().unwrap().status, 405, "the application does not take it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_an_extended_connect_is_refused_and_harms_nobody() {
     let app = App::start(|_| Reply::of(403));
     let (_collector, _server, client) = sidecars(app.address);
