@@ -34,7 +34,7 @@ use crate::hits::Hit;
 use crate::tls::ServerSide;
 use crate::watched_io::WatchedIo;
 use crate::wire::{Spoken, Wire};
-use crate::worker::{Half, Worker};
+use crate::worker::{Half, Limits, Worker};
 use crate::{answer, grpc, inbound, outbound, redirect, tcp};
 
 /// Header fields that hyper takes without being told, in room that it need not allocate.
@@ -268,9 +268,13 @@ async fn serve_http2(
             let (request, line) = begin_line(request, worker.shared.plan.access_log().as_ref(), peer);
             let mut response = match half {
                 // HTTP/1.1's are counted by hyper.
-                _ if request.headers().len() > worker.shared.limits.headers => {
+                _ if is_too_large(&request, &worker.shared.limits) => {
                     worker.shared.connections.hits.count(Hit::HeadTooLarge);
-                    answer::own(431, "head_too_large", "the request has too many header fields".to_owned())
+                    answer::own(
+                        431,
+                        "head_too_large",
+                        "the request has too many header fields, or too long ones".to_owned(),
+                    )
                 }
                 Half::Inbound => inbound::serve(&worker, &traffic, request).await,
                 Half::Outbound | Half::Forward(_) => outbound::serve(&worker, &traffic, request).await,
@@ -290,7 +294,8 @@ async fn serve_http2(
         .timer(TokioTimer::new())
         .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_list)
+        // What is larger is refused above, where it is counted; what is much larger is not even kept.
+        .max_header_list_size(limits.header_list.saturating_mul(2))
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(limits.error_resets)
         .initial_stream_window_size(limits.window.0)
@@ -324,6 +329,16 @@ async fn serve_http2(
         connection.await
     };
     gather::turns(gather, until_the_end).await
+}
+
+/// Whether a head has more fields than it may, or is larger as RFC 9113, 6.5.2 measures it.
+fn is_too_large(request: &Request<Incoming>, limits: &Limits) -> bool {
+    const FIELD: usize = 32;
+    let (headers, uri) = (request.headers(), request.uri());
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    headers.len() > limits.headers || fields + path + authority > limits.http2.header_list as usize
 }
 
 /// Ready when no request was under way for the whole of a period; pings of the other end are no use of a connection.
