@@ -32,6 +32,7 @@ use crate::export::{self, Backlog};
 use crate::external::Externals;
 use crate::faults::Injected;
 use crate::listen;
+use crate::message::Form;
 use crate::plan::{CurrentPlan, PlanError, Planner};
 use crate::reload::{self, Ask, Reloader, Reloads};
 use crate::report::Counting;
@@ -424,7 +425,9 @@ fn share(configuration: &Configuration, settings: &Settings) -> Result<Shares, S
     let clock = Clock::start();
     let (own_events, own_roster) = (Arc::clone(&events), Arc::clone(&roster));
     let default_retry = settings.app_mesh_retries.then(RetryPolicy::hidden_in_app_mesh);
-    let planner = Planner { workers, events: own_events, roster: own_roster, app: settings.app, default_retry, clock };
+    let http = if settings.http2_to_sidecars { Form::Http2 } else { Form::Http1 };
+    let planner =
+        Planner { workers, events: own_events, roster: own_roster, app: settings.app, default_retry, http, clock };
     let plan = planner.plan(configuration, None).map_err(|error| match error {
         PlanError::Tls(error) => StartError::Tls(error),
         error => StartError::Plan(error),

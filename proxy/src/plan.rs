@@ -23,6 +23,7 @@ use crate::directory::Directory;
 use crate::events::Events;
 use crate::gateway::Gateway;
 use crate::inbound_rules::InboundRules;
+use crate::message::Form;
 use crate::roster::{MAX_TARGETS, Roster};
 use crate::settings::Configuration;
 use crate::target::Target;
@@ -96,6 +97,8 @@ pub(crate) struct Planner {
     pub(crate) app: Option<SocketAddr>,
     /// What routes without a retry policy have, if anything.
     pub(crate) default_retry: Option<RetryPolicy>,
+    /// What is spoken to `http` listeners in plain text.
+    pub(crate) http: Form,
     /// The time.
     pub(crate) clock: Clock,
 }
@@ -166,7 +169,13 @@ impl Planner {
         }
         let load = |policy| ClientSide::load(policy, &weighted.node, &weighted.hostname, weighted.protocol);
         let side = weighted.tls.as_ref().map(load).transpose()?.map(Arc::new);
-        let make = |number| Target::new(number, weighted, self.workers, Arc::clone(&self.events)).encrypted(side);
+        let make = |number| {
+            let target = Target::new(number, weighted, self.workers, Arc::clone(&self.events));
+            match side {
+                Some(side) => target.encrypted(side),
+                None => target.spoken_to(self.http),
+            }
+        };
         self.roster.add(make).ok_or(PlanError::TooManyTargets)
     }
 

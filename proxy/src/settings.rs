@@ -84,6 +84,9 @@ pub struct Args {
     /// Try requests of routes without a retryPolicy twice more on 503 and broken connections, as App Mesh did unasked.
     #[arg(long, env = "TRIPLINE_APP_MESH_RETRIES")]
     pub app_mesh_retries: bool,
+    /// Speak HTTP/2 in plain text to `http` listeners, too: each of them has a sidecar of ours before it.
+    #[arg(long, env = "TRIPLINE_HTTP2_TO_SIDECARS")]
+    pub http2_to_sidecars: bool,
     /// The name server to ask instead of the system's.
     #[arg(long, env = "TRIPLINE_DNS", value_name = "IP:PORT")]
     pub dns: Option<SocketAddr>,
@@ -166,6 +169,8 @@ pub struct Settings {
     pub reload: Option<Duration>,
     /// Whether requests of routes without a policy are tried again as App Mesh did.
     pub app_mesh_retries: bool,
+    /// Whether `http` listeners are called over HTTP/2 in plain text, which sidecars of ours take.
+    pub http2_to_sidecars: bool,
     /// The name server to ask instead of the system's.
     pub dns: Option<SocketAddr>,
     /// Limits of time and number.
@@ -189,6 +194,7 @@ impl Default for Settings {
             workers: 1,
             reload: Some(Duration::from_secs(2)),
             app_mesh_retries: false,
+            http2_to_sidecars: false,
             dns: None,
             limits: LimitArgs::default(),
         }
@@ -214,6 +220,7 @@ impl Args {
             workers: self.workers,
             reload: (self.reload_seconds > 0).then(|| Duration::from_secs(self.reload_seconds)),
             app_mesh_retries: self.app_mesh_retries,
+            http2_to_sidecars: self.http2_to_sidecars,
             dns: self.dns,
             limits: self.limits,
         }

@@ -184,8 +184,15 @@ impl Target {
 
     /// Says how calls to it are encrypted.
     #[must_use]
-    pub(crate) fn encrypted(self, tls: Option<Arc<ClientSide>>) -> Self {
-        Self { transport: Transport { tls, ..self.transport }, ..self }
+    pub(crate) fn encrypted(self, tls: Arc<ClientSide>) -> Self {
+        Self { transport: Transport { tls: Some(tls), ..self.transport }, ..self }
+    }
+
+    /// Says what is spoken to it if its listener is `http`.
+    #[must_use]
+    pub(crate) fn spoken_to(self, http: Form) -> Self {
+        let form = if self.declared.protocol == ListenerProtocol::Http { http } else { self.transport.form };
+        Self { transport: Transport { form, ..self.transport }, ..self }
     }
 
     /// Which HTTP it speaks.

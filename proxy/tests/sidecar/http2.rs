@@ -2,6 +2,7 @@
 
 use http_body::Frame;
 use tripline_model::Reporter;
+use tripline_proxy::Settings;
 
 use crate::harness::rpc::{RpcApp, RpcClient, body, message};
 use crate::harness::{App, Collector, Node, Reply, Running, get, mesh};
@@ -57,4 +58,22 @@ async fn a_draining_sidecar_finishes_calls_and_takes_no_new_ones() {
     assert_eq!((answer.code(), answer.body.len()), (Some("0"), 19));
     client.stop();
     assert!(http2.call("checkout", &[]).await.broken);
+}
+
+#[test]
+fn in_plain_text_sidecars_share_one_connection_when_all_are_said_to_be_ours() {
+    let (collector, app) = (Collector::start(), App::start(|_| Reply::of(200).after(100)));
+    let checkout = |port| Node { name: "checkout", port: Some(port), ..Node::default() };
+    let server = Running::server(&mesh(&[checkout(80)]), "shop/checkout", app.address, &collector);
+    let web = Node { name: "web", backends: vec!["checkout"], ..Node::default() };
+    let documents = mesh(&[web, checkout(server.inbound().port())]);
+    let settings = Settings { http2_to_sidecars: true, ..crate::harness::proxy::settings(&collector) };
+    let client = Running::start(&documents, "shop/web", &settings);
+    let outbound = client.outbound();
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..20).map(|_| scope.spawn(move || get(outbound, "checkout", "/", "").status)).collect();
+        assert!(calls.into_iter().all(|call| call.join().unwrap() == 200));
+    });
+    let metrics = server.admin("/metrics").body;
+    assert!(metrics.contains("connections_accepted_total{} 1\n"), "{metrics}");
 }
