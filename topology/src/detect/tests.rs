@@ -401,3 +401,46 @@ fn evidence_can_be_computed_again_from_the_windows_that_it_names() {
     assert_eq!(of(EvidenceKind::ExplainsFailures).value, candidate.score.get());
     assert!((candidate.score.get() - 1.0).abs() < 1e-9);
 }
+
+impl Shop {
+    /// Seconds in which a page has two optional parts, 80 requests a second each; of a part's name and how many of its calls fail, all of them
+    /// when its breaker sheds them.
+    fn run_parts(&mut self, seconds: u64, parts: [(&str, u64, u64); 2]) {
+        for _ in 0..seconds {
+            for (part, failed, shed) in parts {
+                let counts = EdgeCounts {
+                    requests: 80,
+                    failed: failed + shed,
+                    shed,
+                    attempts: 80 - shed,
+                    answered_failures: failed,
+                    origin_failures: failed,
+                    ..EdgeCounts::default()
+                };
+                self.second += 1;
+                self.flow(("shop/catalogue", part), counts, (5, 4));
+                self.second -= 1;
+            }
+            self.run(1, 0, &[]);
+        }
+    }
+
+    fn origins(&self) -> Vec<String> {
+        self.latest.values().filter_map(|incident| Some(incident.origin()?.service.to_string())).collect()
+    }
+}
+
+/// As seen in the demo: five failures tripped a breaker, of which the normal share left four and a bit, and both were one incident.
+#[test]
+fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
+    let mut shop = Shop::new();
+    shop.run_parts(1, [("shop/ads", 1, 0), ("shop/search", 1, 0)]);
+    shop.run_parts(60, [("shop/ads", 0, 0), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 5, 0), ("shop/search", 0, 0)]);
+    shop.breaker("shop/catalogue", "shop/ads", BreakerState::Open);
+    shop.run_parts(3, [("shop/ads", 0, 80), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 0, 80), ("shop/search", 5, 0)]);
+    shop.breaker("shop/catalogue", "shop/search", BreakerState::Open);
+    shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
+    assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
+}
