@@ -132,7 +132,7 @@ impl Tracked {
     }
 
     /// Whether a component belongs to this incident: while it goes on, by any service it shares; once quiet for half the time to
-    /// its resolution, or resolved, only when it hurts the same origin again, for a new fault elsewhere is a new incident.
+    /// its resolution, or resolved, only when the same origin does it again, for a new fault elsewhere is a new incident.
     /// A part whose roots have nothing to do with this incident's is another fault, whatever callers they share.
     pub(super) fn claims(&self, part: &Part, now: Timestamp, reopen: std::time::Duration) -> bool {
         const QUIET: std::time::Duration = std::time::Duration::from_secs(60);
@@ -150,7 +150,7 @@ impl Tracked {
             });
         }
         let recent = self.incident.resolved.is_none_or(|at| now.since(at) <= reopen);
-        recent && self.incident.origin().is_some_and(|origin| component.iter().any(|key| key.server == origin.service))
+        recent && self.incident.origin().is_some_and(|origin| begins_at(part, &origin.service))
     }
 
     fn may_share_roots(&self, part: &Part) -> bool {
@@ -370,6 +370,14 @@ impl Tracked {
         }
         notices
     }
+}
+
+/// Whether a part begins at a service: it is among the roots, or while none shows yet it is hurt and calls nobody who is.
+fn begins_at(part: &Part, service: &ServiceName) -> bool {
+    if !part.roots.is_empty() {
+        return part.roots.iter().any(|root| root.service == *service);
+    }
+    part.edges.iter().any(|key| key.server == *service) && part.edges.iter().all(|key| key.client != *service)
 }
 
 /// The origin did less than this share of its normal work: it was limited.

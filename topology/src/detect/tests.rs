@@ -444,3 +444,32 @@ fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
     shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
     assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
 }
+
+#[test]
+fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    for _ in 0..20 {
+        // Half of the checkouts fail there; the payments never hear of them.
+        shop.second += 1;
+        for (hop, pair) in CHAIN.windows(2).enumerate().take(3) {
+            let requests = if hop <= 1 { 100 } else { 40 };
+            let origin = if hop == 2 { 20 } else { 0 };
+            let counts = EdgeCounts {
+                requests,
+                attempts: requests,
+                failed: 20,
+                answered_failures: 20,
+                origin_failures: origin,
+                propagated_failures: 20 - origin,
+                ..EdgeCounts::default()
+            };
+            shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
+        }
+        shop.evaluate();
+    }
+    shop.run(160, 0, &[]);
+    assert_eq!((shop.only().phase, shop.origins()), (Phase::Resolved, vec!["shop/checkout".to_owned()]));
+    shop.run(20, 50, &[]);
+    assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
+}
