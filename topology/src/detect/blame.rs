@@ -38,7 +38,8 @@ use tripline_model::{EdgeKey, ServiceName};
 
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
 
-/// Share of a service's own added time that its calls must have added to explain it; the specification's 30 %.
+/// Share of a service's own added time that its calls must have added to explain it, and of an excess that what is left of it must make up
+/// to be another fault's; the specification's 30 %.
 const EXPLAINS: f64 = 0.3;
 /// Seconds a request under which added time fills no queue.
 const NOTICEABLE: f64 = 0.010;
@@ -158,7 +159,9 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// What is left when the shares of others' suspects are taken away: those of `own`, while there are `foreign` ones.
+    /// What is left when the shares of others' suspects are taken away: those of `own`, while there are `foreign` ones. When none of `own` is
+    /// there, the others' leavings count only as far as they explain something: what a second fault does not explain to the last bit is no
+    /// reason to suspect somebody else of the first.
     pub(super) fn without(mut self, own: &BTreeSet<Suspect>, foreign: &BTreeSet<Suspect>) -> Self {
         if foreign.is_empty() {
             return self;
@@ -166,6 +169,9 @@ impl Shares {
         let known = self.scores.iter().any(|(suspect, _)| own.contains(suspect));
         self.scores.retain(|(suspect, _)| if known { own.contains(suspect) } else { !foreign.contains(suspect) });
         let left: f64 = self.scores.iter().map(|(_, score)| score).sum();
+        if !known && !own.is_empty() && left < EXPLAINS {
+            return Self::default();
+        }
         if left > NEGLIGIBLE {
             self.scores.iter_mut().for_each(|(_, score)| *score /= left);
         }
@@ -511,6 +517,17 @@ mod tests {
                 if key.server == ServiceName::from("b") { (flow.reached, 0.0) } else { (0.0, flow.reached) };
         }
         assert_eq!(top(&failures(flows, "a")), ("b".into(), 1.0));
+    }
+
+    #[test]
+    fn what_another_fault_leaves_is_no_reason_to_suspect_somebody_else() {
+        let suspect = |service: &str| Suspect { service: service.into(), edge: None };
+        let shares =
+            |cart: f64| Shares { scores: vec![(suspect("pricing"), 1.0 - cart), (suspect("cart"), cart)], total: 9.0 };
+        let (own, foreign) = ([suspect("mail")].into(), [suspect("pricing")].into());
+        assert_eq!(shares(0.1).without(&own, &foreign), Shares::default());
+        let left = shares(0.5).without(&own, &foreign);
+        assert_eq!((top(&left), left.total), (("cart".into(), 1.0), 4.5));
     }
 
     #[test]
