@@ -264,7 +264,7 @@ impl Tracked {
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
         let measured = Measured::of(view, &self.touched, (since, now));
-        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, &others.roots));
+        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {
