@@ -473,3 +473,38 @@ fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
     shop.run(20, 50, &[]);
     assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
 }
+
+#[test]
+fn who_asks_five_times_as_often_is_found_also_when_breakers_above_let_hardly_anybody_ask() {
+    let mut shop = Shop::new();
+    let counts = |requests: u64, failed: u64, (shed, origin): (u64, u64)| EdgeCounts {
+        requests,
+        failed,
+        shed,
+        attempts: requests - shed,
+        answered_failures: failed - shed,
+        origin_failures: origin,
+        propagated_failures: failed - shed - origin,
+        ..EdgeCounts::default()
+    };
+    let mut second = |at_web: EdgeCounts, at_feed: EdgeCounts, at_rank: EdgeCounts| {
+        shop.second += 1;
+        shop.flow(("user", "shop/web"), at_web, (12, 4));
+        shop.flow(("shop/web", "shop/feed"), at_feed, (8, 4));
+        shop.flow(("shop/feed", "shop/rank"), at_rank, (4, 4));
+        if at_rank.failed > 0 {
+            shop.breaker("shop/feed", "shop/rank", BreakerState::Open);
+            shop.breaker("shop/web", "shop/feed", BreakerState::Open);
+        }
+        shop.heartbeat();
+        shop.evaluate();
+        shop.latest.values().next().map(|incident| incident.candidates[0].clone())
+    };
+    let well = counts(40, 0, (0, 0));
+    (0..60).for_each(|_| assert_eq!(second(well, well, well), None));
+    // Eight requests come through before the breakers open, and become forty calls.
+    second(counts(40, 40, (0, 0)), counts(40, 40, (32, 0)), counts(40, 30, (0, 30)));
+    let dark = || (counts(40, 40, (0, 0)), counts(40, 40, (40, 0)), counts(0, 0, (0, 0)));
+    let last = (0..10).filter_map(|_| second(dark().0, dark().1, dark().2)).last().unwrap();
+    assert_eq!((last.suspect.service.to_string(), last.kind), ("shop/feed".into(), SuspectKind::Demand));
+}
