@@ -470,8 +470,31 @@ fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
     }
     shop.run(160, 0, &[]);
     assert_eq!((shop.only().phase, shop.origins()), (Phase::Resolved, vec!["shop/checkout".to_owned()]));
+    // Whoever calls the one that was at fault then is heard of first.
+    for (client, server) in [("shop/web", "shop/checkout"), ("shop/payments", "shop/db")] {
+        shop.breaker(client, server, BreakerState::Open);
+        shop.evaluate();
+    }
     shop.run(20, 50, &[]);
     assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
+}
+
+/// As seen in the demo: the caller's sidecar was heard a tenth of a second before that of the service that hung.
+#[test]
+fn an_opening_waits_a_moment_for_breakers_further_down() {
+    let chain = [("shop/web", "shop/checkout"), ("shop/payments", "shop/db")];
+    for (heard, told_at) in [(1, 31), (2, 30)] {
+        let mut shop = Shop::new();
+        shop.run(30, 0, &[]);
+        for (client, server) in chain.iter().take(heard) {
+            shop.breaker(client, server, BreakerState::Open);
+            assert!(shop.told().is_empty());
+            shop.evaluate();
+        }
+        shop.run(1, 0, &[]);
+        let told: Vec<_> = shop.notices.iter().map(|(second, notice, _)| (*second, *notice)).collect();
+        assert_eq!(told, [(told_at, Notice::Opened)], "{heard}");
+    }
 }
 
 #[test]
