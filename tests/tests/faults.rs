@@ -81,10 +81,13 @@ async fn a_fault_and_then_two_at_once_are_three_incidents_with_their_origins() -
         Ok::<_, anyhow::Error>(first["shop/payments-db"].clone())
     };
     let first = wait::until("the first to recover", Duration::from_secs(60), recovering).await?;
-    // Two services of which neither calls the other, and which share callers and users.
+    // Two services of which neither calls the other and which share their caller and its users. The first is optional, so that its
+    // breaker is the only one: the second is called as ever. Behind a breaker that opened nearer to the users, as that of the gateway does
+    // whatever the route, hardly anything of it would reach the collector, and which of the two comes first would be a race.
+    fault(&demo, "recommendations", "errors").await?;
+    suspected(&demo, &["shop/payments-db", "shop/recommendations"], 15).await?;
     fault(&demo, "search", "errors").await?;
-    fault(&demo, "cart", "crash").await?;
-    suspected(&demo, &["shop/payments-db", "shop/search", "shop/cart"], 25).await?;
+    suspected(&demo, &["shop/payments-db", "shop/recommendations", "shop/search"], 20).await?;
     let range = wait::until("history", Duration::from_secs(40), async || {
         let range: RecordedRange = demo.api.get("/api/v1/recording").await?;
         let (last, updated) = (range.windows.last().map(|w| w.start.as_str()), first.updated_at.as_str());

@@ -336,12 +336,23 @@ impl Detector {
         self.incidents.iter().map(of).collect()
     }
 
+    /// Whether breakers that opened this moment are all there is of a part: those further down may not have been heard of, so that it looks like
+    /// an old fault of their caller's that comes back. It is asked again within a second.
+    fn is_half_heard(&self, part: &Part, now: Timestamp) -> bool {
+        let fresh = |trip: &Trip| now.since(trip.at) < incident::ALL_HEARD_OF;
+        part.roots.is_empty() && part.edges.iter().all(|key| self.trips.of(key).last().is_some_and(fresh))
+    }
+
     /// Gives a part to the incident it belongs to, opening one or merging two where needed.
     fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
         let reopen = self.settings.reopen_within;
         let mut matching: Vec<usize> = (0..self.incidents.len())
             .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
             .collect();
+        let over = |at: &usize| self.incidents.get(*at).is_some_and(|tracked| !tracked.is_going_on(now));
+        if !matching.is_empty() && matching.iter().all(over) && self.is_half_heard(&part, now) {
+            return;
+        }
         let Some(first) = (!matching.is_empty()).then(|| matching.remove(0)) else {
             self.opened += 1;
             self.incidents.push(Tracked::open(part, now, self.opened));

@@ -36,9 +36,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tripline_model::{EdgeKey, ServiceName};
 
+use super::incident::Others;
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
 
-/// Share of a service's own added time that its calls must have added to explain it; the specification's 30 %.
+/// Share of a service's own added time that its calls must have added to explain it, and of an excess that what is left of it must make up
+/// to be another fault's; the specification's 30 %.
 const EXPLAINS: f64 = 0.3;
 /// Seconds a request under which added time fills no queue.
 const NOTICEABLE: f64 = 0.010;
@@ -158,14 +160,24 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// What is left when the shares of others' suspects are taken away: those of `own`, while there are `foreign` ones.
-    pub(super) fn without(mut self, own: &BTreeSet<Suspect>, foreign: &BTreeSet<Suspect>) -> Self {
-        if foreign.is_empty() {
+    /// What is left when the shares of other incidents are taken away: those of `own`, while there are others. When none of `own` is there,
+    /// whoever is on their ways stands for what is behind, and their leavings count only as far as they explain something: what a second
+    /// fault does not explain to the last bit is no reason to suspect somebody else of the first.
+    pub(super) fn without(mut self, own: &BTreeSet<Suspect>, others: &Others) -> Self {
+        if others.roots.is_empty() {
             return self;
         }
+        let theirs = |suspect: &Suspect| {
+            let on_their_way =
+                |key: &EdgeKey| suspect.edge.as_ref().map_or(key.server == suspect.service, |own| own == key);
+            others.roots.contains(suspect) || others.edges.iter().any(on_their_way)
+        };
         let known = self.scores.iter().any(|(suspect, _)| own.contains(suspect));
-        self.scores.retain(|(suspect, _)| if known { own.contains(suspect) } else { !foreign.contains(suspect) });
+        self.scores.retain(|(suspect, _)| if known { own.contains(suspect) } else { !theirs(suspect) });
         let left: f64 = self.scores.iter().map(|(_, score)| score).sum();
+        if !known && !own.is_empty() && left < EXPLAINS {
+            return Self::default();
+        }
         if left > NEGLIGIBLE {
             self.scores.iter_mut().for_each(|(_, score)| *score /= left);
         }
@@ -511,6 +523,20 @@ mod tests {
                 if key.server == ServiceName::from("b") { (flow.reached, 0.0) } else { (0.0, flow.reached) };
         }
         assert_eq!(top(&failures(flows, "a")), ("b".into(), 1.0));
+    }
+
+    #[test]
+    fn what_another_fault_leaves_is_no_reason_to_suspect_somebody_else() {
+        let suspect = |service: &str| Suspect { service: service.into(), edge: None };
+        let shares =
+            |cart: f64| Shares { scores: vec![(suspect("pricing"), 1.0 - cart), (suspect("cart"), cart)], total: 9.0 };
+        let own = [suspect("mail")].into();
+        let mut others = Others { roots: [suspect("pricing")].into(), ..Others::default() };
+        assert_eq!(shares(0.1).without(&own, &others), Shares::default());
+        let left = shares(0.5).without(&own, &others);
+        assert_eq!((top(&left), left.total), (("cart".into(), 1.0), 4.5));
+        others.edges.insert("web>cart:http".parse().unwrap());
+        assert_eq!(shares(0.5).without(&own, &others), Shares::default(), "it is on the way to the other");
     }
 
     #[test]

@@ -6,7 +6,10 @@
 //! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
 //! repeats what failed is part of the harm, not where it began. Callers from outside are where the question ends.
 //!
-//! Where nothing grew, a client that calls twice as often for each request that it gets is the one that asks for more.
+//! Where nothing grew, a client that calls twice as often for each request that it gets is the one that asks for more. That is asked of the
+//! seconds around the onset and of those from the onset on: where breakers above the client open within a moment, it gets a handful of
+//! requests afterwards, and three good seconds before would hide what it makes of them. The latter waits for a whole window, in which whoever
+//! waits for an answer has given up: requests are counted when they end, their calls before.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -68,8 +71,8 @@ fn repeating(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp
     let length = span.1.since(span.0).as_secs_f64();
     let of_client = |call: &Asked<'_>| {
         let own = asked(view, &call.key.client, span);
-        let [before, during] = [|edge: &Asked<'_>| edge.before, |edge: &Asked<'_>| edge.during]
-            .map(|rate| own.iter().map(rate).sum::<f64>());
+        // What a breaker kept away from it made it call nobody.
+        let [before, during] = [0, 1].map(|at| own.iter().map(|edge| edge.passed[at]).sum::<f64>());
         let expected = call.before / before * during * length;
         let calls = (call.during - call.retries.max(0.0)) * length;
         let z = (calls - expected) / (expected + 1.0).sqrt();
@@ -94,7 +97,14 @@ pub(super) fn behind_harm(
         let outside = |demand: &Demand| matches!(view.graph.kind(&demand.client), NodeKind::User | NodeKind::External);
         doors.iter().find_map(|door| of(view, door, onset).filter(outside))
     };
-    of(view, service, onset).or_else(at_door)
+    of(view, service, onset).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
+}
+
+/// Who has called `service` so many times more often for each request of its own since the onset itself.
+fn repeating_since(view: &View<'_>, service: &ServiceName, (onset, now): (Timestamp, Timestamp)) -> Option<Demand> {
+    let second = Duration::from_secs(1);
+    let span = (onset.window_start(second), now.min(onset + AFTER).window_start(second));
+    (span.1 >= span.0 + view.settings.window).then(|| repeating(view, service, span))?
 }
 
 /// What one edge asked for before and during a span, per second: its requests, shed ones included, and retries.
@@ -102,6 +112,8 @@ struct Asked<'a> {
     key: &'a EdgeKey,
     before: f64,
     during: f64,
+    /// Of those, per second, what no breaker of the client's rejected.
+    passed: [f64; 2],
     /// Growth of its retries, in requests a second.
     retries: f64,
 }
@@ -121,10 +133,12 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
         let reporter = state.reporter(start, to).unwrap_or(Reporter::Client);
         let (earlier, now) = (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
         let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);
+        let passed = |brief: &Brief| asked(brief) - f64::from(brief.shed);
         Asked {
             key,
             before: asked(&earlier) / usual,
             during: asked(&now) / length,
+            passed: [passed(&earlier) / usual, passed(&now) / length],
             retries: f64::from(now.retries) / length - f64::from(earlier.retries) / usual,
         }
     };

@@ -8,7 +8,9 @@
 //! | recovering | nothing is degraded any more, or the origin is well and breakers close |
 //! | resolved | nothing was degraded for two minutes |
 //!
-//! Told are, and nothing else: the opening, a level that rose and held, another first candidate that leads and held, the end.
+//! Told are, and nothing else: the opening, a level that rose and held, another first candidate that leads and held, the end. Breakers of one
+//! chain open within a moment, and their sidecars speak in any order: while the suspect calls others, the opening is told half a second
+//! later, by when those behind it have spoken.
 
 mod explain;
 mod measure;
@@ -132,15 +134,14 @@ impl Tracked {
     }
 
     /// Whether a component belongs to this incident: while it goes on, by any service it shares; once quiet for half the time to
-    /// its resolution, or resolved, only when it hurts the same origin again, for a new fault elsewhere is a new incident.
+    /// its resolution, or resolved, only when the same origin does it again, for a new fault elsewhere is a new incident.
     /// A part whose roots have nothing to do with this incident's is another fault, whatever callers they share.
     pub(super) fn claims(&self, part: &Part, now: Timestamp, reopen: std::time::Duration) -> bool {
-        const QUIET: std::time::Duration = std::time::Duration::from_secs(60);
         let component = &part.edges;
         if self.merged || !self.may_share_roots(part) {
             return false;
         }
-        if self.incident.resolved.is_none() && now.since(self.last_degraded) < QUIET {
+        if self.is_going_on(now) {
             let servers: BTreeSet<&ServiceName> = self.touched.iter().map(|key| &key.server).collect();
             return component.iter().any(|key| {
                 self.touched.contains(key)
@@ -150,7 +151,13 @@ impl Tracked {
             });
         }
         let recent = self.incident.resolved.is_none_or(|at| now.since(at) <= reopen);
-        recent && self.incident.origin().is_some_and(|origin| component.iter().any(|key| key.server == origin.service))
+        recent && self.incident.origin().is_some_and(|origin| begins_at(part, &origin.service))
+    }
+
+    /// Whether it is not over, nor quiet for so long that a new fault is more likely.
+    pub(super) fn is_going_on(&self, now: Timestamp) -> bool {
+        const QUIET: std::time::Duration = std::time::Duration::from_secs(60);
+        self.incident.resolved.is_none() && now.since(self.last_degraded) < QUIET
     }
 
     fn may_share_roots(&self, part: &Part) -> bool {
@@ -174,6 +181,7 @@ impl Tracked {
         self.last_degraded = now;
         if self.incident.resolved.take().is_some() {
             self.incident.phase = Phase::Spreading;
+            self.origin_well_since = None;
             (self.told_level, self.rising) = (Some(self.incident.level), None);
         }
     }
@@ -224,7 +232,7 @@ impl Tracked {
             self.measure(view, others, now);
             self.judge_phase(view, now);
         }
-        let notices = self.notices(view.settings, now);
+        let notices = self.notices(view, now);
         self.incident.notices += notices.len() as u64;
         if self.incident != before {
             self.incident.updated = now;
@@ -264,7 +272,7 @@ impl Tracked {
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
         let measured = Measured::of(view, &self.touched, (since, now));
-        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, &others.roots));
+        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {
@@ -335,7 +343,14 @@ impl Tracked {
         };
     }
 
-    fn notices(&mut self, settings: &Settings, now: Timestamp) -> Vec<Notice> {
+    /// Whether the suspect may only be the first that was heard of.
+    fn is_hasty(&self, view: &View<'_>, now: Timestamp) -> bool {
+        let calls = |origin: &Suspect| view.graph.edges_from(&origin.service).next().is_some();
+        now.since(self.incident.detected) < ALL_HEARD_OF && self.incident.origin().is_some_and(calls)
+    }
+
+    fn notices(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
+        let settings = view.settings;
         let mut notices = Vec::new();
         if self.incident.resolved.is_some() {
             return vec![Notice::Resolved];
@@ -343,6 +358,9 @@ impl Tracked {
         let level = self.incident.level;
         let origin = self.incident.origin().cloned();
         let Some(told) = self.told_level else {
+            if self.is_hasty(view, now) {
+                return Vec::new();
+            }
             (self.told_level, self.told_origin) = (Some(level), origin);
             return vec![Notice::Opened];
         };
@@ -370,6 +388,17 @@ impl Tracked {
         }
         notices
     }
+}
+
+/// So long after the first breaker those of the same chain have been heard of: a quarter of what a notification may take.
+pub(super) const ALL_HEARD_OF: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Whether a part begins at a service: it is among the roots, or while none shows yet it is hurt and calls nobody who is.
+fn begins_at(part: &Part, service: &ServiceName) -> bool {
+    if !part.roots.is_empty() {
+        return part.roots.iter().any(|root| root.service == *service);
+    }
+    part.edges.iter().any(|key| key.server == *service) && part.edges.iter().all(|key| key.client != *service)
 }
 
 /// The origin did less than this share of its normal work: it was limited.

@@ -2,7 +2,8 @@
 //!
 //! Two faults that hurt one common caller make one component. What tells them apart is where they begin: a *root* is a service or an edge
 //! with an excess of its own in the last three windows (failures that started there, self time or network gap above its baseline, a
-//! breaker that opened for nothing). Two roots of which one reaches the other over degraded calls may be cause and effect and
+//! breaker that opened for nothing). A breaker may go dark after fewer failures than a window needs, so one that opened for failures which mostly
+//! started at its server makes that a root as well. Two roots of which one reaches the other over degraded calls may be cause and effect and
 //! stay together, and so do those that the same demand explains. Roots that do not are independent faults: each gets the
 //! edges that reach it, and an edge that reaches both, such as that of the users, belongs to both.
 //!
@@ -22,6 +23,8 @@ use super::{Flows, Suspect};
 const WINDOWS: u32 = 3;
 /// Share of what failed at a service that must have started there: below it the rest explains it.
 const OWN_SHARE: f64 = 0.1;
+/// The same where a breaker that opened is the evidence, and few failures made it open.
+const MOSTLY_OWN: f64 = 0.5;
 
 /// Edges that belong together, with the roots that explain them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,7 +42,7 @@ pub(super) fn split(
 ) -> Vec<Part> {
     let since = now - view.settings.window * WINDOWS;
     let (flows, _) = flows(view, &component, (since, now));
-    let mut roots = roots(view, &component, &flows);
+    let mut roots = roots(view, &component, (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();
     let reach = Reach::of(component.iter(), &roots);
@@ -79,13 +82,16 @@ fn is_degraded(component: &BTreeSet<EdgeKey>, root: &Suspect) -> bool {
     component.iter().any(|key| root.edge.as_ref().map_or(key.server == root.service, |edge| edge == key))
 }
 
-fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, flows: &Flows) -> BTreeSet<Suspect> {
+fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, (flows, since): (&Flows, Timestamp)) -> BTreeSet<Suspect> {
     let least = view.settings.min_failures as f64;
     let mut roots = BTreeSet::new();
     let servers: BTreeSet<&ServiceName> = component.iter().map(|key| &key.server).collect();
+    let opened = |key: &&EdgeKey| view.trips.of(key).iter().any(|trip| trip.at >= since && !trip.induced);
+    let opened: BTreeSet<&ServiceName> = component.iter().filter(opened).map(|key| &key.server).collect();
     for service in servers {
-        let own = flows.own_failures(service);
-        let failing = own >= least && own >= OWN_SHARE * flows.reached(service);
+        let (own, reached) = (flows.own_failures(service), flows.reached(service));
+        let failing = own >= least && own >= OWN_SHARE * reached;
+        let failing = failing || (opened.contains(service) && own >= 1.0 && own >= MOSTLY_OWN * reached);
         if failing || view.services.is_slow(service) {
             roots.insert(Suspect { service: service.clone(), edge: None });
         }

@@ -401,3 +401,133 @@ fn evidence_can_be_computed_again_from_the_windows_that_it_names() {
     assert_eq!(of(EvidenceKind::ExplainsFailures).value, candidate.score.get());
     assert!((candidate.score.get() - 1.0).abs() < 1e-9);
 }
+
+impl Shop {
+    /// Seconds in which a page has two optional parts, 80 requests a second each; of a part's name and how many of its calls fail, all of them
+    /// when its breaker sheds them.
+    fn run_parts(&mut self, seconds: u64, parts: [(&str, u64, u64); 2]) {
+        for _ in 0..seconds {
+            for (part, failed, shed) in parts {
+                let counts = EdgeCounts {
+                    requests: 80,
+                    failed: failed + shed,
+                    shed,
+                    attempts: 80 - shed,
+                    answered_failures: failed,
+                    origin_failures: failed,
+                    ..EdgeCounts::default()
+                };
+                self.second += 1;
+                self.flow(("shop/catalogue", part), counts, (5, 4));
+                self.second -= 1;
+            }
+            self.run(1, 0, &[]);
+        }
+    }
+
+    fn origins(&self) -> Vec<String> {
+        self.latest.values().filter_map(|incident| Some(incident.origin()?.service.to_string())).collect()
+    }
+}
+
+/// As seen in the demo: five failures tripped a breaker, of which the normal share left four and a bit, and both were one incident.
+#[test]
+fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
+    let mut shop = Shop::new();
+    shop.run_parts(1, [("shop/ads", 1, 0), ("shop/search", 1, 0)]);
+    shop.run_parts(60, [("shop/ads", 0, 0), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 5, 0), ("shop/search", 0, 0)]);
+    shop.breaker("shop/catalogue", "shop/ads", BreakerState::Open);
+    shop.run_parts(3, [("shop/ads", 0, 80), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 0, 80), ("shop/search", 5, 0)]);
+    shop.breaker("shop/catalogue", "shop/search", BreakerState::Open);
+    shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
+    assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
+}
+
+#[test]
+fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    for _ in 0..20 {
+        // Half of the checkouts fail there; the payments never hear of them.
+        shop.second += 1;
+        for (hop, pair) in CHAIN.windows(2).enumerate().take(3) {
+            let requests = if hop <= 1 { 100 } else { 40 };
+            let origin = if hop == 2 { 20 } else { 0 };
+            let counts = EdgeCounts {
+                requests,
+                attempts: requests,
+                failed: 20,
+                answered_failures: 20,
+                origin_failures: origin,
+                propagated_failures: 20 - origin,
+                ..EdgeCounts::default()
+            };
+            shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
+        }
+        shop.evaluate();
+    }
+    shop.run(160, 0, &[]);
+    assert_eq!((shop.only().phase, shop.origins()), (Phase::Resolved, vec!["shop/checkout".to_owned()]));
+    // Whoever calls the one that was at fault then is heard of first.
+    for (client, server) in [("shop/web", "shop/checkout"), ("shop/payments", "shop/db")] {
+        shop.breaker(client, server, BreakerState::Open);
+        shop.evaluate();
+    }
+    shop.run(20, 50, &[]);
+    assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
+}
+
+/// As seen in the demo: the caller's sidecar was heard a tenth of a second before that of the service that hung.
+#[test]
+fn an_opening_waits_a_moment_for_breakers_further_down() {
+    let chain = [("shop/web", "shop/checkout"), ("shop/payments", "shop/db")];
+    for (heard, told_at) in [(1, 31), (2, 30)] {
+        let mut shop = Shop::new();
+        shop.run(30, 0, &[]);
+        for (client, server) in chain.iter().take(heard) {
+            shop.breaker(client, server, BreakerState::Open);
+            assert!(shop.told().is_empty());
+            shop.evaluate();
+        }
+        shop.run(1, 0, &[]);
+        let told: Vec<_> = shop.notices.iter().map(|(second, notice, _)| (*second, *notice)).collect();
+        assert_eq!(told, [(told_at, Notice::Opened)], "{heard}");
+    }
+}
+
+#[test]
+fn who_asks_five_times_as_often_is_found_also_when_breakers_above_let_hardly_anybody_ask() {
+    let mut shop = Shop::new();
+    let counts = |requests: u64, failed: u64, (shed, origin): (u64, u64)| EdgeCounts {
+        requests,
+        failed,
+        shed,
+        attempts: requests - shed,
+        answered_failures: failed - shed,
+        origin_failures: origin,
+        propagated_failures: failed - shed - origin,
+        ..EdgeCounts::default()
+    };
+    let mut second = |at_web: EdgeCounts, at_feed: EdgeCounts, at_rank: EdgeCounts| {
+        shop.second += 1;
+        shop.flow(("user", "shop/web"), at_web, (12, 4));
+        shop.flow(("shop/web", "shop/feed"), at_feed, (8, 4));
+        shop.flow(("shop/feed", "shop/rank"), at_rank, (4, 4));
+        if at_rank.failed > 0 {
+            shop.breaker("shop/feed", "shop/rank", BreakerState::Open);
+            shop.breaker("shop/web", "shop/feed", BreakerState::Open);
+        }
+        shop.heartbeat();
+        shop.evaluate();
+        shop.latest.values().next().map(|incident| incident.candidates[0].clone())
+    };
+    let well = counts(40, 0, (0, 0));
+    (0..60).for_each(|_| assert_eq!(second(well, well, well), None));
+    // Eight requests come through before the breakers open, and become forty calls.
+    second(counts(40, 40, (0, 0)), counts(40, 40, (32, 0)), counts(40, 30, (0, 30)));
+    let dark = || (counts(40, 40, (0, 0)), counts(40, 40, (40, 0)), counts(0, 0, (0, 0)));
+    let last = (0..10).filter_map(|_| second(dark().0, dark().1, dark().2)).last().unwrap();
+    assert_eq!((last.suspect.service.to_string(), last.kind), ("shop/feed".into(), SuspectKind::Demand));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
-use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, View, open, ways};
+use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, open, ways};
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
@@ -53,13 +53,13 @@ impl Measured {
         view: &View<'_>,
         trips: &[&Trip],
         degraded: &BTreeSet<EdgeKey>,
-        (own, foreign): (&BTreeSet<Suspect>, &BTreeSet<Suspect>),
+        (own, others): (&BTreeSet<Suspect>, &Others),
     ) -> Vec<Candidate> {
-        let failures = self.flows.share_failures(&self.targets).without(own, foreign);
+        let failures = self.flows.share_failures(&self.targets).without(own, others);
         let (shares, of_latency) = if failures.total >= view.settings.min_failures as f64 {
             (failures, false)
         } else {
-            (self.flows.share_latency(&self.targets).without(own, foreign), true)
+            (self.flows.share_latency(&self.targets).without(own, others), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
             return open::deepest(view, degraded, (trips, self.span), &self.flows);
