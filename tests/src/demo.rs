@@ -1,11 +1,15 @@
 //! The demo, started as a person starts it but on ports of its own.
 
+mod trial;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Api, Running, ports, programs};
+
+pub use trial::{Fault, Row};
 
 /// Ports that the demo takes from its base upwards: the collector's, then four for each of twelve services.
 const PORTS: u16 = 64;

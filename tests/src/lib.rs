@@ -17,6 +17,7 @@ pub mod puppets;
 pub mod running;
 pub mod sidecar;
 pub mod wait;
+pub mod webhook;
 
 pub use browser::Browser;
 pub use collector::Collector;
@@ -24,3 +25,4 @@ pub use demo::Demo;
 pub use http::Api;
 pub use running::Running;
 pub use sidecar::Sidecar;
+pub use webhook::Webhook;

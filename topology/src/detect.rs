@@ -349,8 +349,11 @@ impl Detector {
         let mut matching: Vec<usize> = (0..self.incidents.len())
             .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
             .collect();
-        let over = |at: &usize| self.incidents.get(*at).is_some_and(|tracked| !tracked.is_going_on(now));
-        if !matching.is_empty() && matching.iter().all(over) && self.is_half_heard(&part, now) {
+        // What goes on is not taken over by an incident that was over when it began.
+        let goes_on = |at: &usize| self.incidents.get(*at).is_some_and(|tracked| tracked.is_going_on(now));
+        if matching.iter().any(goes_on) {
+            matching.retain(goes_on);
+        } else if !matching.is_empty() && self.is_half_heard(&part, now) {
             return;
         }
         let Some(first) = (!matching.is_empty()).then(|| matching.remove(0)) else {

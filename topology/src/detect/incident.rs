@@ -151,7 +151,7 @@ impl Tracked {
             });
         }
         let recent = self.incident.resolved.is_none_or(|at| now.since(at) <= reopen);
-        recent && self.incident.origin().is_some_and(|origin| begins_at(part, &origin.service))
+        recent && self.incident.origin().is_some_and(|origin| begins_at(part, origin))
     }
 
     /// Whether it is not over, nor quiet for so long that a new fault is more likely.
@@ -393,12 +393,13 @@ impl Tracked {
 /// So long after the first breaker those of the same chain have been heard of: a quarter of what a notification may take.
 pub(super) const ALL_HEARD_OF: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Whether a part begins at a service: it is among the roots, or while none shows yet it is hurt and calls nobody who is.
-fn begins_at(part: &Part, service: &ServiceName) -> bool {
+/// Whether a part begins where an incident did: that is among the roots, or while none shows yet it is hurt and calls nobody who is.
+fn begins_at(part: &Part, origin: &Suspect) -> bool {
     if !part.roots.is_empty() {
-        return part.roots.iter().any(|root| root.service == *service);
+        return part.roots.contains(origin);
     }
-    part.edges.iter().any(|key| key.server == *service) && part.edges.iter().all(|key| key.client != *service)
+    let hurt = |key: &EdgeKey| origin.edge.as_ref().map_or(key.server == origin.service, |edge| edge == key);
+    part.edges.iter().any(hurt) && part.edges.iter().all(|key| key.client != origin.service)
 }
 
 /// The origin did less than this share of its normal work: it was limited.

@@ -477,6 +477,28 @@ fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
     }
     shop.run(20, 50, &[]);
     assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
+    // Where the first one began shows something of its own as well: it stays the second's.
+    for _ in 0..20 {
+        shop.second += 1;
+        for (hop, pair) in CHAIN.windows(2).enumerate() {
+            let (requests, failed) = (if hop <= 1 { 100 } else { 40 }, if hop <= 2 { 20 } else { 10 });
+            let origin = if hop == 2 || hop == 4 { 10 } else { 0 };
+            let counts = EdgeCounts {
+                requests,
+                attempts: requests,
+                failed,
+                answered_failures: failed,
+                origin_failures: origin,
+                propagated_failures: failed - origin,
+                ..EdgeCounts::default()
+            };
+            shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
+        }
+        shop.evaluate();
+    }
+    let phases: Vec<Phase> = shop.latest.values().map(|incident| incident.phase).collect();
+    assert_eq!((phases[0], phases.len()), (Phase::Resolved, 2), "{phases:?}");
+    assert_ne!(phases[1], Phase::Resolved);
 }
 
 /// As seen in the demo: the caller's sidecar was heard a tenth of a second before that of the service that hung.

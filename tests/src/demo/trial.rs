@@ -1,0 +1,221 @@
+//! Faults in a running demo and what was made of them: when people were told, whom it suspected, through which phases it went, when it was
+//! over, and how many incidents there were.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jiff::{Timestamp, Unit};
+use serde_json::json;
+use tripline_api::{Incident, IncidentList, Phase};
+
+use super::Demo;
+use crate::wait;
+use crate::webhook::{Told, Webhook};
+
+/// Until an incident is over after its fault: probes of half a minute, two quiet minutes, and a busy machine.
+const OVER: Duration = Duration::from_secs(330);
+/// Until its service is well again.
+const WELL: Duration = Duration::from_secs(60);
+/// A notification may come so long after the first breaker opened.
+const TOLD_AFTER_TRIP: f64 = 2.0;
+
+/// A fault of the demo's.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The service, without its namespace.
+    pub service: String,
+    /// `errors`, `latency`, `crash` or `hang`.
+    pub kind: String,
+}
+
+impl FromStr for Fault {
+    type Err = anyhow::Error;
+
+    /// Reads `SERVICE:KIND`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (service, kind) = text.split_once(':').with_context(|| format!("{text}: expected SERVICE:KIND"))?;
+        Ok(Self { service: service.to_owned(), kind: kind.to_owned() })
+    }
+}
+
+/// What one incident was seen to be.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// First suspects, each when it was first seen in the first place.
+    suspects: Vec<(Timestamp, String)>,
+    phases: Vec<Phase>,
+    last: Incident,
+    /// When it was first seen in its last phase.
+    turned: Timestamp,
+}
+
+/// What one fault brought.
+#[derive(Debug)]
+pub struct Row {
+    fault: Fault,
+    /// How many faults began with it, itself included, and how many incidents there were then.
+    faults: usize,
+    incidents: usize,
+    begun: Timestamp,
+    seconds: f64,
+    seen: Option<Seen>,
+    told: Option<Told>,
+}
+
+impl Demo {
+    /// Starts faults of so many seconds at once, and watches until each has an incident of its own that suspects its service first and has
+    /// come to the phase `until`, or until there is no more hope of that.
+    ///
+    /// # Errors
+    /// When the demo does not answer.
+    pub async fn trial(&self, webhook: &Webhook, faults: &[Fault], (seconds, until): (u64, Phase)) -> Result<Vec<Row>> {
+        let list = async || anyhow::Ok(self.api.get::<IncidentList>("/api/v1/incidents").await?.incidents);
+        let before: Vec<(String, Phase)> = list().await?.into_iter().map(|known| (known.id, known.phase)).collect();
+        let begun = Timestamp::now();
+        for fault in faults {
+            let body = json!({"service": fault.service, "kind": fault.kind, "seconds": seconds});
+            self.api.post("/api/v1/demo/faults", &body).await?;
+        }
+        let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+        let more = match until {
+            Phase::Resolved => OVER,
+            Phase::Recovering => WELL,
+            Phase::Starting | Phase::Spreading | Phase::Contained => Duration::ZERO,
+        };
+        let limit = Duration::from_secs(seconds) + more;
+        let watched = wait::until("the incidents", limit, async || {
+            for incident in list().await? {
+                let known = before.iter().find(|(id, _)| *id == incident.id);
+                // One that goes on is an earlier fault's; one that was over and goes on again took in this one.
+                if known.is_none_or(|(_, phase)| *phase == Phase::Resolved && incident.phase != Phase::Resolved)
+                    || seen.contains_key(&incident.id)
+                {
+                    note(&mut seen, incident);
+                }
+            }
+            let told = webhook.told();
+            let told = |found: &Seen| told.iter().any(|told| told.incident.id == found.last.id);
+            let done = |fault: &Fault| of(&seen, fault).is_some_and(|found| found.last.phase >= until && told(found));
+            ensure!(faults.iter().all(done), "not yet");
+            ensure!(until != Phase::Resolved || seen.values().all(|seen| seen.last.phase == until), "not all");
+            Ok::<_, anyhow::Error>(())
+        });
+        // A trial that failed is a row that says so.
+        drop(watched.await);
+        let told = webhook.told();
+        let row = |fault: &Fault| {
+            let seen_as = of(&seen, fault).or_else(|| seen.values().next()).cloned();
+            let mut opened = told.iter().filter(|told| told.notice == "opened" && told.at >= begun);
+            let told = seen_as.as_ref().and_then(|seen| opened.find(|told| told.incident.id == seen.last.id)).cloned();
+            let (fault, faults, incidents) = (fault.clone(), faults.len(), seen.len());
+            Row { fault, faults, incidents, begun, seconds: seconds as f64, seen: seen_as, told }
+        };
+        Ok(faults.iter().map(row).collect())
+    }
+}
+
+/// The incident that suspects the service of a fault first.
+fn of<'a>(seen: &'a BTreeMap<String, Seen>, fault: &Fault) -> Option<&'a Seen> {
+    seen.values().find(|seen| is_at(seen.last.origin(), fault))
+}
+
+fn is_at(origin: Option<&str>, fault: &Fault) -> bool {
+    origin.and_then(|origin| origin.strip_prefix("shop/")) == Some(&fault.service)
+}
+
+fn note(seen: &mut BTreeMap<String, Seen>, incident: Incident) {
+    let now = Timestamp::now();
+    let known = seen.entry(incident.id.clone()).or_insert_with(|| Seen {
+        suspects: Vec::new(),
+        phases: Vec::new(),
+        last: incident.clone(),
+        turned: now,
+    });
+    let suspect = incident.suspected_origins.first().map(|first| first.edge.as_ref().unwrap_or(&first.service));
+    if let Some(suspect) = suspect.filter(|suspect| known.suspects.last().is_none_or(|(_, last)| last != *suspect)) {
+        known.suspects.push((now, suspect.clone()));
+    }
+    if known.phases.last() != Some(&incident.phase) {
+        known.phases.push(incident.phase);
+        known.turned = now;
+    }
+    known.last = incident;
+}
+
+fn seconds(earlier: Timestamp, later: Timestamp) -> f64 {
+    (later - earlier).total(Unit::Second).unwrap_or(f64::INFINITY)
+}
+
+impl Row {
+    /// Seconds from the fault to the notification of its incident, and from the first breaker that opened in it, where one had.
+    fn waited(&self) -> Option<(f64, Option<f64>)> {
+        let (told, seen) = (self.told.as_ref()?, self.seen.as_ref()?);
+        let opened = seen.last.folded.iter().filter(|folded| folded.kind == "breaker_opened");
+        let first = opened.filter_map(|folded| folded.at.parse::<Timestamp>().ok()).min();
+        let after = first.filter(|at| *at >= self.begun).map(|at| seconds(at, told.at)).filter(|after| *after >= 0.0);
+        Some((seconds(self.begun, told.at), after))
+    }
+
+    /// Fails, saying why, unless the fault was one incident of its own that suspected its service when it was told, and went through its phases
+    /// in order.
+    ///
+    /// # Errors
+    /// When any of that is not so.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.incidents == self.faults, "{} incidents of {} faults:\n{self}", self.incidents, self.faults);
+        let Some(seen) = &self.seen else { anyhow::bail!("not seen:\n{self}") };
+        ensure!(is_at(seen.last.origin(), &self.fault), "suspected in the end:\n{self}");
+        ensure!(self.told.as_ref().is_some_and(|told| is_at(told.incident.origin(), &self.fault)), "told of:\n{self}");
+        ensure!(seen.phases.is_sorted(), "phases out of order:\n{self}");
+        Ok(())
+    }
+
+    /// Fails unless it was told within two seconds of the first breaker: on a machine that has nothing else to do.
+    ///
+    /// # Errors
+    /// When it was told later.
+    pub fn check_in_time(&self) -> Result<()> {
+        let (_, after) = self.waited().unwrap_or_default();
+        ensure!(after.is_none_or(|after| after <= TOLD_AFTER_TRIP), "told late:\n{self}");
+        Ok(())
+    }
+
+    /// The line over the rows.
+    #[must_use]
+    pub const fn head() -> &'static str {
+        "| fault | suspected first when told | told after the fault | told after the first trip | phases | over after the fault | incidents |\n\
+         |---|---|---|---|---|---|---|"
+    }
+}
+
+/// A row of a table in Markdown.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "| {} {} | ", self.fault.service, self.fault.kind)?;
+        let Some(seen) = &self.seen else { return write!(f, "nobody | | | | | {} |", self.incidents) };
+        let named = |incident: &Incident| incident.origin().unwrap_or("nobody").replace("shop/", "");
+        write!(f, "{}", self.told.as_ref().map_or("nobody".to_owned(), |told| named(&told.incident)))?;
+        if seen.suspects.len() > 1 {
+            let seen: Vec<String> = seen
+                .suspects
+                .iter()
+                .map(|(since, who)| format!("{who} from {:.2} s", seconds(self.begun, *since)))
+                .collect();
+            write!(f, " (seen: {})", seen.join(", ").replace("shop/", ""))?;
+        }
+        let (told, after) = self.waited().unzip();
+        let told = told.map_or("never".to_owned(), |told| format!("{told:.2} s"));
+        let after = match after.flatten() {
+            Some(after) if after < 0.1 => format!("{:.0} ms", after * 1e3),
+            Some(after) => format!("{after:.2} s"),
+            None => "no breaker before".to_owned(),
+        };
+        let phases: Vec<&str> = seen.phases.iter().map(|phase| phase.as_str()).collect();
+        let over = seconds(self.begun, seen.turned) - self.seconds;
+        let over = if seen.last.phase == Phase::Resolved { format!("{over:.0} s") } else { "not yet".to_owned() };
+        write!(f, " | {told} | {after} | {} | {over} | {} of {} |", phases.join(", "), self.incidents, self.faults)
+    }
+}
