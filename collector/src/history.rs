@@ -26,6 +26,7 @@ mod kind;
 mod logs;
 mod manifest;
 mod mirror;
+mod operations;
 mod owner;
 mod parquet;
 mod past;

@@ -7,8 +7,8 @@
 //! stands for it: a database and a queue at once, for they never report; anything else after [`LINGER`], as a guess that is taken
 //! back when the server shows up, up to [`LATE`] after the client.
 //!
-//! Spans arrive in any order. At most [`MAX_WAITING`] are remembered; beyond, the oldest goes, as if its time had come, and is
-//! counted. Each span is looked at with two look-ups by identifier and allocates nothing.
+//! Spans arrive in any order. At most [`MAX_WAITING`] are remembered; beyond, an old one of those who have many goes ([`rings`]), as if its
+//! time had come, and is counted. Each span is looked at with two look-ups by identifier and allocates nothing.
 
 mod aliases;
 mod calls;
@@ -19,6 +19,7 @@ mod hostile;
 mod index;
 mod names;
 mod reason;
+mod rings;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -32,20 +33,19 @@ use tripline_otlp::{MessagingStep, SpanFacts, SpanKind, Spans};
 
 pub use calls::TracedWindow;
 pub use reason::{CALL_REASONS, CallReason, SILENT_REASONS, SilentReason};
+pub use rings::MAX_WAITING;
 
 use aliases::Aliases;
 use calls::{Call, CallWindows};
 use names::{Names, Node, USER};
+use rings::{Place, Ring, Rings};
 use slot::{Identity, Named, Slot, Told};
-use waiting::{SpanKey, Waiting};
+use waiting::SpanKey;
 
 /// How long a client's span waits for its server before its peer is guessed. Exporters flush every five seconds by default.
 pub const LINGER: Duration = Duration::from_secs(15);
 /// How late a span may be and still find its other half.
 pub const LATE: Duration = Duration::from_secs(120);
-/// Spans remembered at most; about 120 MB when full.
-pub const MAX_WAITING: usize = 500_000;
-
 /// Spans for which memory is asked at once; as many as a processor can wait for, and some more.
 const AT_ONCE: usize = 16;
 
@@ -81,14 +81,14 @@ pub struct Paired {
 #[derive(Debug, Default)]
 pub struct Pairer {
     names: Names,
-    waiting: Waiting,
+    waiting: Rings,
     aliases: Aliases,
     calls: CallWindows,
     retracted: FxHashSet<(Node, Node, Protocol)>,
     silent: rustc_hash::FxHashMap<Node, [u64; SILENT_REASONS]>,
     counters: PairCounters,
-    /// The request at hand: its identities and peers by number.
-    sources: Vec<Identity>,
+    /// The request at hand: its identities, each with whose share it waits on, and peers by number.
+    sources: Vec<(Identity, Node)>,
     peers: Vec<Named>,
 }
 
@@ -103,9 +103,10 @@ impl Pairer {
     pub fn observe(&mut self, spans: &Spans, now: Timestamp) {
         let names = &mut self.names;
         self.sources.clear();
-        self.sources.extend(spans.identities.iter().map(|source| Identity {
-            node: names.number(&source.service, now),
-            environment: names.environment(&source.environment),
+        self.sources.extend(spans.identities.iter().map(|source| {
+            let node = names.number(&source.service, now);
+            let identity = Identity { node, environment: names.environment(&source.environment) };
+            (identity, if names.is_established(node, now) { node } else { rings::NEWCOMERS })
         }));
         self.peers.clear();
         self.peers
@@ -139,9 +140,9 @@ impl Pairer {
     }
 
     fn observe_one(&mut self, facts: &SpanFacts, spans: &Spans, now: Timestamp) {
-        let Some(who) = self.sources.get(facts.source as usize).copied() else { return };
+        let Some((who, share)) = self.sources.get(facts.source as usize).copied() else { return };
         let peer = self.peers.get(facts.peer as usize).copied();
-        let mut slot = Slot::of(facts, who, peer, now);
+        let mut slot = Slot::of(facts, (who, share), peer, now);
         if let Some(known) = self.waiting.find(slot.key) {
             let shares = matches!(
                 (known.kind, slot.kind),
@@ -155,20 +156,21 @@ impl Pairer {
             }
             return;
         }
-        if self.waiting.len() >= MAX_WAITING {
-            self.evict_oldest(now);
+        let (ring, makes_room) = self.waiting.ring_for(share);
+        if let Some(ring) = makes_room {
+            self.evict_oldest(ring, now);
         }
         self.tell_at_once(&mut slot, now);
         self.find_parent(&mut slot, facts, spans, now);
         let (key, awaits) = (slot.key, slot.awaits);
-        let number = self.waiting.add(slot);
+        let place = self.waiting.add(ring, slot);
         if let Some(parent) = awaits {
-            let next = self.waiting.wait_for(parent, number);
-            if let Some(slot) = self.waiting.get(number) {
+            let next = self.waiting.wait_for(parent, place);
+            if let Some(slot) = self.waiting.get(place) {
                 slot.next_orphan = next;
             }
         }
-        self.adopt_orphans(key, number, now);
+        Ring::BOTH.into_iter().for_each(|ring| self.adopt_orphans((key, ring), place, now));
     }
 
     /// Calls that need no other half: to a database, to and from a queue.
@@ -227,23 +229,23 @@ impl Pairer {
         }
     }
 
-    fn adopt_orphans(&mut self, key: SpanKey, number: u64, now: Timestamp) {
-        let mut child = self.waiting.take_orphans(key);
+    fn adopt_orphans(&mut self, (key, ring): (SpanKey, Ring), place: Place, now: Timestamp) {
+        let mut child = self.waiting.take_orphans(key, ring);
         while child != 0 {
             // Before the ring's first: it has expired, and so have all that came before it.
-            let Some(slot) = self.waiting.get(child) else { break };
+            let Some(slot) = self.waiting.get((ring, child)) else { break };
             let next = std::mem::take(&mut slot.next_orphan);
             slot.awaits = None;
             let mut orphan = *slot;
-            if let Some(parent) = self.waiting.get(number) {
+            if let Some(parent) = self.waiting.get(place) {
                 let mut parent = *parent;
                 self.join(&mut parent, &mut orphan, now);
-                if let Some(place) = self.waiting.get(number) {
-                    *place = parent;
+                if let Some(slot) = self.waiting.get(place) {
+                    *slot = parent;
                 }
             }
-            if let Some(place) = self.waiting.get(child) {
-                *place = orphan;
+            if let Some(slot) = self.waiting.get((ring, child)) {
+                *slot = orphan;
             }
             child = next;
         }
@@ -397,31 +399,33 @@ impl Pairer {
     }
 
     fn expire(&mut self, now: Timestamp) {
-        while let Some(slot) = self.waiting.at(self.waiting.lingered) {
-            if now.since(slot.arrived) <= LINGER {
-                break;
+        for ring in Ring::BOTH {
+            while let Some(slot) = self.waiting.not_lingered(ring) {
+                if now.since(slot.arrived) <= LINGER {
+                    break;
+                }
+                let mut slot = *slot;
+                self.guess(&mut slot, now);
+                if let Some(place) = self.waiting.not_lingered(ring) {
+                    *place = slot;
+                }
+                self.waiting.has_lingered(ring);
             }
-            let mut slot = *slot;
-            self.guess(&mut slot, now);
-            if let Some(place) = self.waiting.at(self.waiting.lingered) {
-                *place = slot;
+            while self.waiting.oldest(ring).is_some_and(|slot| now.since(slot.arrived) > LATE) {
+                self.forget_oldest(ring, now);
             }
-            self.waiting.lingered += 1;
-        }
-        while self.waiting.oldest().is_some_and(|slot| now.since(slot.arrived) > LATE) {
-            self.forget_oldest(now);
         }
     }
 
-    fn evict_oldest(&mut self, now: Timestamp) {
+    fn evict_oldest(&mut self, ring: Ring, now: Timestamp) {
         self.counters.evicted += 1;
-        if let Some(slot) = self.forget_oldest(now) {
+        if let Some(slot) = self.forget_oldest(ring, now) {
             self.note_silent(slot.who.node, SilentReason::Evicted);
         }
     }
 
-    fn forget_oldest(&mut self, now: Timestamp) -> Option<Slot> {
-        let mut slot = self.waiting.pop()?;
+    fn forget_oldest(&mut self, ring: Ring, now: Timestamp) -> Option<Slot> {
+        let mut slot = self.waiting.pop(ring)?;
         self.guess(&mut slot, now);
         let is_callee = matches!(slot.kind, SpanKind::Server | SpanKind::Consumer);
         if slot.awaits.is_some() && is_callee && !slot.counted {

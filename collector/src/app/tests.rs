@@ -91,6 +91,25 @@ async fn what_was_sent_is_found_also_after_a_restart() {
     collector.end().await;
 }
 
+/// Rows are written every ten seconds; until then they are answered from memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_is_found_before_it_is_in_any_file() {
+    // A machine that is slow enough may have written it before it could be asked for: then once more.
+    for _attempt in 0..5 {
+        let folder = TempDir::new().expect("folder");
+        let collector = start(config(folder.path())).await.expect("starts");
+        assert_eq!(collector.send().await, 200);
+        collector.must_find_the_trace().await;
+        let metrics = client().get(format!("http://{}/metrics", collector.addresses.http));
+        let metrics = metrics.send().await.expect("an answer").text().await.expect("a body");
+        collector.end().await;
+        if metrics.contains("\ntripline_collector_history_files 0.0") {
+            return;
+        }
+    }
+    panic!("it was never found but in files");
+}
+
 #[test]
 fn what_was_acknowledged_survives_being_broken_off() {
     let folder = TempDir::new().expect("folder");

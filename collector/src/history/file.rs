@@ -15,7 +15,7 @@ use super::frame::Table;
 use super::kind::Kind;
 use super::manifest::{Entry, write_durably};
 use super::parquet::Workshop;
-use super::{encoding, spans_file};
+use super::{encoding, operations, spans_file};
 use crate::clock::rfc3339;
 
 /// Node ids that the manifest lists for a file; a file with more is read for every service.
@@ -75,9 +75,10 @@ pub(super) fn write(place: Place<'_>, frame: &DataFrame) -> Result<Entry, WriteE
     };
     let folder = folder(kind, written_at);
     let path = format!("{folder}/L{level}-{number:010}-{position}.parquet");
-    let bytes = put(dir, &path, (kind, level), frame)?;
+    let put = put(dir, &path, (kind, level), frame)?;
     let mut entry = describe(kind, frame)?;
-    (entry.path, entry.written_at, entry.bytes, entry.level) = (path, written_at.as_nanos(), bytes, level);
+    (entry.path, entry.written_at, entry.level) = (path, written_at.as_nanos(), level);
+    (entry.bytes, entry.has_operations) = (put.bytes, put.has_operations);
     Ok(entry)
 }
 
@@ -107,11 +108,21 @@ pub(super) fn write_spans<'a>(
         bytes: written.bytes + written.traces.as_bytes().len() as u64,
         level,
         services: written.services,
+        has_operations: false,
     })
 }
 
-/// Writes rows that are in their order already, and beside them the filter of their trace ids; returns the bytes on disk.
-pub(super) fn put(dir: &Path, path: &str, what: (Kind, u8), frame: &DataFrame) -> Result<u64, WriteError> {
+/// What was written.
+pub(super) struct Put {
+    /// Bytes on disk, of everything together.
+    pub(super) bytes: u64,
+    /// Whether spans were counted by operation.
+    pub(super) has_operations: bool,
+}
+
+/// Writes rows that are in their order already, beside them the filter of their trace ids, and, of spans that were merged, what they add up
+/// to by operation.
+pub(super) fn put(dir: &Path, path: &str, what: (Kind, u8), frame: &DataFrame) -> Result<Put, WriteError> {
     let whole = dir.join(path);
     if let Some(folder) = whole.parent() {
         fs::create_dir_all(folder)?;
@@ -127,7 +138,12 @@ pub(super) fn put(dir: &Path, path: &str, what: (Kind, u8), frame: &DataFrame) -
         write_durably(&dir.join(filter_path(path)), |file| file.write_all(filter.as_bytes()))?;
         bytes += filter.as_bytes().len() as u64;
     }
-    Ok(bytes)
+    let counts = if matches!(what, (Kind::Spans, 1..)) { operations::count(frame)? } else { None };
+    if let Some(counts) = &counts {
+        write_durably(&dir.join(operations::path_of(path)), |file| file.write_all(counts))?;
+        bytes += counts.len() as u64;
+    }
+    Ok(Put { bytes, has_operations: counts.is_some() })
 }
 
 /// What the rows of a file are about; path, size, level and time of writing are left empty.
@@ -146,6 +162,7 @@ pub(super) fn describe(kind: Kind, frame: &DataFrame) -> PolarsResult<Entry> {
         bytes: 0,
         level: 0,
         services: services_of(kind, frame)?,
+        has_operations: false,
     })
 }
 

@@ -14,7 +14,7 @@ use super::parquet::Workshop;
 use super::rollup::{self, Due, Sums};
 use super::rows::Rows;
 use super::upkeep::{self, Merge};
-use super::{edges, query, scan};
+use super::{edges, operations, query, scan};
 use crate::config::Retention;
 
 /// What a job changed.
@@ -131,7 +131,7 @@ pub(super) fn roll_up(dir: &Path, before: &Manifest, due: &Due, bad: &BTreeSet<S
 /// the next start.
 pub(super) fn delete(dir: &Path, paths: &BTreeSet<String>) {
     for path in paths {
-        for path in [dir.join(path), dir.join(filter_path(path))] {
+        for path in [dir.join(path), dir.join(filter_path(path)), dir.join(operations::path_of(path))] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "a retired history file was not deleted");
             }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tripline_model::Timestamp;
 
+use super::file::filter_path;
 use super::kind::Kind;
+use super::operations;
 use super::positions::Positions;
 use super::rollup::Rolled;
 
@@ -56,12 +58,15 @@ pub(super) struct Entry {
     pub(super) to: u64,
     /// Rows.
     pub(super) rows: u64,
-    /// Bytes on disk, its filter included.
+    /// Bytes on disk, what lies beside it included.
     pub(super) bytes: u64,
     /// 0 as flushed, 1 and 2 merged.
     pub(super) level: u8,
     /// Node ids in it; none when there are too many to list.
     pub(super) services: Option<BTreeSet<String>>,
+    /// Whether its spans lie counted by operation beside it.
+    #[serde(default)]
+    pub(super) has_operations: bool,
 }
 
 impl Entry {
@@ -73,6 +78,13 @@ impl Entry {
     /// Whether a row may be about a service.
     pub(super) fn may_name(&self, service: &str) -> bool {
         self.services.as_ref().is_none_or(|services| services.contains(service))
+    }
+
+    /// The files of it: itself, and what lies beside it.
+    pub(super) fn names(&self) -> Vec<String> {
+        let filter = self.kind.has_traces().then(|| filter_path(&self.path));
+        let counts = self.has_operations.then(|| operations::path_of(&self.path));
+        [Some(self.path.clone()), filter, counts].into_iter().flatten().collect()
     }
 
     /// Its partition: the folder it lies in.
@@ -156,6 +168,7 @@ mod tests {
             bytes: 4,
             level: 0,
             services: Some(["shop/web".to_owned()].into()),
+            has_operations: false,
         };
         Manifest { positions: Positions::up_to(7), files: vec![entry], ..Manifest::default() }
     }

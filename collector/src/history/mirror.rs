@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::{Bucket, BucketError, Known};
 use super::file::filter_path;
 use super::manifest::{Entry, Manifest};
+use super::operations;
 
 /// How often it is tried again, and local copies are counted.
 const EVERY: Duration = Duration::from_secs(10);
@@ -93,7 +94,7 @@ impl Mirror {
             if self.remote.stored.contains(&entry.path) {
                 continue;
             }
-            for name in names(entry) {
+            for name in entry.names() {
                 self.remote.bucket.put(&self.dir, &name).await?;
             }
             self.remote.stored.insert(entry.path.clone());
@@ -109,13 +110,14 @@ impl Mirror {
         for path in gone {
             self.remote.bucket.delete(&path).await?;
             self.remote.bucket.delete(&filter_path(&path)).await?;
+            self.remote.bucket.delete(&operations::path_of(&path)).await?;
             self.remote.stored.remove(&path);
         }
         self.let_go(manifest);
         Ok(())
     }
 
-    /// Deletes the oldest local copies, by when they were written or fetched, until they fit. Filters stay: they are small.
+    /// Deletes the oldest local copies, by when they were written or fetched, until they fit. What lies beside them stays: it is small.
     fn let_go(&self, manifest: &Manifest) {
         let copy = |entry: &Entry| {
             let path = self.dir.join(&entry.path);
@@ -136,10 +138,4 @@ impl Mirror {
             }
         }
     }
-}
-
-/// The files of an entry.
-fn names(entry: &Entry) -> Vec<String> {
-    let filter = entry.kind.has_traces().then(|| filter_path(&entry.path));
-    std::iter::once(entry.path.clone()).chain(filter).collect()
 }

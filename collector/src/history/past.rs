@@ -134,6 +134,7 @@ mod tests {
             bytes: 1,
             level: 2,
             services: None,
+            has_operations: false,
         };
         let files = vec![file(Kind::Edges, 399), file(Kind::EdgesMinute, 370), file(Kind::EdgesHour, 1)];
         Manifest { files, rolled: Rolled::up_to(Timestamp::from_secs(400 * DAY)), ..Manifest::default() }

@@ -9,6 +9,7 @@ mod operations;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use polars::prelude::*;
@@ -219,9 +220,16 @@ impl History {
             let place = Arc::clone(&self.queries).acquire_owned().await.map_err(|_| QueryError::Closed)?;
             let contents = contents(&self.questions).await?;
             let question = Question { contents, reader: Arc::clone(&self.reader), allowance };
+            let tally = Arc::clone(&self.tally);
             let answer = tokio::task::spawn_blocking(move || {
                 let _place = place;
-                answer(&question)
+                tally.queries_running.fetch_add(1, Relaxed);
+                let answer = answer(&question);
+                tally.queries_running.fetch_sub(1, Relaxed);
+                if matches!(answer, Err(QueryError::GivenUp)) {
+                    tally.queries_given_up.fetch_add(1, Relaxed);
+                }
+                answer
             });
             answer.await.map_err(|_| QueryError::Closed)?
         };

@@ -18,6 +18,7 @@ use tripline_model::Timestamp;
 use super::file::{self, filter_path};
 use super::kind::Kind;
 use super::manifest::{self, Entry, Found, Manifest};
+use super::operations;
 use super::positions::Positions;
 use super::rollup::Rolled;
 
@@ -65,21 +66,20 @@ fn rebuild(dir: &Path) -> io::Result<Manifest> {
 
 fn entry_of(dir: &Path, kind: Kind, path: &str) -> Result<Entry, file::WriteError> {
     let on_disk = fs::metadata(dir.join(path))?;
-    let filter = fs::metadata(dir.join(filter_path(path))).map_or(0, |m| m.len());
+    let length_of = |path: String| fs::metadata(dir.join(path)).map_or(0, |found| found.len());
+    let (filter, counts) = (length_of(filter_path(path)), length_of(operations::path_of(path)));
     let age = on_disk.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let [level, ..] = name_of(path);
     let level = u8::try_from(level).unwrap_or(u8::MAX);
     let frame = file::read(&dir.join(path))?;
-    let (frame, bytes) = match text_ids_as_bytes(kind, &frame)? {
-        None => (frame, on_disk.len() + filter),
-        Some(renewed) => {
-            let bytes = file::put(dir, path, (kind, level), &renewed)?;
-            (renewed, bytes)
-        }
+    let renewed = text_ids_as_bytes(kind, &frame)?;
+    let put = match &renewed {
+        None => file::Put { bytes: on_disk.len() + filter + counts, has_operations: counts > 0 },
+        Some(renewed) => file::put(dir, path, (kind, level), renewed)?,
     };
-    let mut entry = file::describe(kind, &frame)?;
+    let mut entry = file::describe(kind, renewed.as_ref().unwrap_or(&frame))?;
     entry.path = path.to_owned();
-    entry.bytes = bytes;
+    (entry.bytes, entry.has_operations) = (put.bytes, put.has_operations);
     entry.written_at = (Timestamp::default() + age).as_nanos();
     entry.level = level;
     Ok(entry)
@@ -115,7 +115,7 @@ fn delete_left_overs(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let named: BTreeSet<&str> = manifest.files.iter().map(|entry| entry.path.as_str()).collect();
     for kind in Kind::ALL {
         for path in files_of(dir, kind)? {
-            let owner = path.trim_end_matches(".tmp").trim_end_matches(".bloom");
+            let owner = path.trim_end_matches(".tmp").trim_end_matches(".bloom").trim_end_matches(".operations");
             if path.ends_with(".tmp") || !(path.ends_with(".broken") || named.contains(owner)) {
                 tracing::info!(path, "deleting what a crash left over");
                 fs::remove_file(dir.join(&path))?;

@@ -188,6 +188,7 @@ mod tests {
             bytes: 1,
             level: 0,
             services: None,
+            has_operations: false,
         }
     }
 

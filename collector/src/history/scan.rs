@@ -9,6 +9,7 @@
 //! those that fail are told, remembered and left out from then on, and the part runs again.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use super::bucket::{Bucket, BucketError};
 use super::file::{self, filter_path};
 use super::kind::Kind;
 use super::manifest::{Entry, Manifest};
+use super::operations::{self, Sums};
 use super::query::QueryError;
 use super::rows::Rows;
 
@@ -194,6 +196,13 @@ impl Reader {
         let filter = filter_path(&entry.path);
         let _absent_means_yes = self.fetch(std::iter::once(filter.as_str()));
         Bloom::file_may_hold(&self.dir.join(filter), trace).unwrap_or(true)
+    }
+
+    /// Adds what lies counted beside a file of spans.
+    pub(super) fn operations(&self, entry: &Entry, service: &str, sums: &mut Sums) -> io::Result<()> {
+        let counts = operations::path_of(&entry.path);
+        self.fetch(std::iter::once(counts.as_str())).map_err(io::Error::other)?;
+        operations::add_of_file(&self.dir.join(counts), service, sums)
     }
 
     /// Brings files into the folder that are only in the object store.

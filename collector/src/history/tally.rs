@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counters of history, all since its start; `files`, `bytes` and `files_bad` are as of now.
+/// Counters of history, all since its start; `queries_running`, `files`, `bytes`,
+/// `rows_waiting` and `files_bad` are as of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Rows written to Parquet.
@@ -25,6 +26,10 @@ pub struct Counters {
     pub queries: u64,
     /// Questions that took too long.
     pub query_timeouts: u64,
+    /// Questions that stopped because whoever asked was gone.
+    pub queries_given_up: u64,
+    /// Questions that are being answered now.
+    pub queries_running: u64,
     /// Files now.
     pub files: u64,
     /// Bytes on disk now.
@@ -48,6 +53,8 @@ pub(super) struct Tally {
     pub(super) positions_skipped: AtomicU64,
     queries: AtomicU64,
     query_timeouts: AtomicU64,
+    pub(super) queries_given_up: AtomicU64,
+    pub(super) queries_running: AtomicU64,
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) rows_waiting: AtomicU64,
@@ -75,6 +82,8 @@ impl Tally {
             positions_skipped: self.positions_skipped.load(Relaxed),
             queries: self.queries.load(Relaxed),
             query_timeouts: self.query_timeouts.load(Relaxed),
+            queries_given_up: self.queries_given_up.load(Relaxed),
+            queries_running: self.queries_running.load(Relaxed),
             files: self.files.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             rows_waiting: self.rows_waiting.load(Relaxed),

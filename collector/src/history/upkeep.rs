@@ -131,6 +131,7 @@ mod tests {
             bytes: 100,
             level: 0,
             services: None,
+            has_operations: false,
         }
     }
 

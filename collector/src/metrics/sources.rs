@@ -62,6 +62,16 @@ pub fn history(history: History) -> Source {
                 "Questions that took too long",
                 c.query_timeouts,
             ),
+            Sample::counter(
+                "tripline_collector_history_queries_given_up",
+                "Questions that stopped because whoever asked was gone",
+                c.queries_given_up,
+            ),
+            gauge(
+                "tripline_collector_history_queries_running",
+                "Questions that are being answered now",
+                c.queries_running,
+            ),
             gauge("tripline_collector_history_files", "Parquet files", c.files),
             gauge("tripline_collector_history_files_bad", "Parquet files that cannot be read", c.files_bad),
             gauge("tripline_collector_history_disk_bytes", "Bytes of history on disk", c.bytes),

@@ -1,5 +1,5 @@
 //! A hostile sender cannot evict a healthy service: however many names it invents, the edge that was there stays, and is counted
-//! in full.
+//! in full; however many spans it sends, halves of the healthy service's calls wait for each other.
 
 use tripline_model::{SpanId, TraceId};
 use tripline_otlp::{SpanRecord, SpanStatus, Value};
@@ -77,4 +77,63 @@ fn a_hostile_sender_cannot_evict_a_healthy_service() {
     assert!(pairer.waiting.len() <= MAX_WAITING);
     let known = graph.edges().count();
     assert!(known <= Limits::default().edges + 1, "{known} edges");
+}
+
+/// More spans than may wait, of services that `named` names by their number, between the two halves of one healthy call.
+fn paired_across_a_flood(named: impl Fn(u64) -> String) -> (u64, PairCounters) {
+    let mut pairer = Pairer::default();
+    // Both are heard of for long enough.
+    let early = |service| span(1 << 40, 1, service, SpanKind::Internal, START);
+    pairer.observe(&Spans::of_records(&["shop/web", "shop/cart", "evil/old"].map(early)), START);
+    let now = START + rings::ESTABLISHED;
+    pairer.tick(now);
+    pairer.observe(&Spans::of_records(&[healthy(1, SpanKind::Client, now)]), now);
+    let flood: Vec<u64> = (0..MAX_WAITING as u64 + 100_000).collect();
+    for numbers in flood.chunks(1_000) {
+        let records: Vec<_> =
+            numbers.iter().map(|number| span(*number, 1 << 52, &named(*number), SpanKind::Client, now)).collect();
+        pairer.observe(&Spans::of_records(&records), now);
+    }
+    assert!(pairer.waiting.len() <= MAX_WAITING);
+    let later = now + Duration::from_secs(5);
+    pairer.observe(&Spans::of_records(&[healthy(1, SpanKind::Server, later)]), later);
+    (pairer.tick(later).windows.iter().map(|traced| traced.window.counts.requests).sum(), pairer.counters())
+}
+
+#[test]
+fn a_flood_of_one_services_spans_does_not_push_out_a_half_that_waits() {
+    for (case, named) in [
+        ("a service as old", (|_| "evil/old".to_owned()) as fn(u64) -> String),
+        ("a new service", |_| "evil/new".to_owned()),
+        ("a new name each time", |number| format!("evil/{number}")),
+    ] {
+        let (requests, counters) = paired_across_a_flood(named);
+        assert_eq!((requests, counters.paired), (1, 1), "{case}");
+        assert!(counters.evicted >= 100_000, "{case}: the flood pushes itself out");
+    }
+}
+
+/// Everybody has more than a share: then the newest are kept, as many as fit, whoever sends them.
+#[test]
+fn honest_services_under_pressure_go_in_the_order_of_arrival() {
+    let (mut pairer, more) = (Pairer::default(), MAX_WAITING as u64 + 50_000);
+    let named = |number: u64, kind, now| span(number, 1 << 52, &format!("shop/svc-{}", number % 10), kind, now);
+    let early: Vec<_> = (0..10).map(|number| named(number, SpanKind::Internal, START)).collect();
+    pairer.observe(&Spans::of_records(&early), START);
+    let now = START + rings::ESTABLISHED;
+    pairer.tick(now);
+    let numbers: Vec<u64> = (10..more).collect();
+    for numbers in numbers.chunks(1_000) {
+        let clients: Vec<_> = numbers.iter().map(|number| named(*number, SpanKind::Client, now)).collect();
+        pairer.observe(&Spans::of_records(&clients), now);
+    }
+    let server = |number: &u64| {
+        let server = span(*number, number + 1, "shop/server", SpanKind::Server, now);
+        SpanRecord { span_id: SpanId::from_bytes((1 << 62 | number).to_be_bytes()).unwrap(), ..server }
+    };
+    let newest = &numbers[numbers.len() - 100_000..];
+    for numbers in newest.chunks(1_000) {
+        pairer.observe(&Spans::of_records(&numbers.iter().map(server).collect::<Vec<_>>()), now);
+    }
+    assert_eq!(pairer.counters().paired, newest.len() as u64, "the newest all found their servers");
 }

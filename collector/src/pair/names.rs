@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tripline_model::{ServiceName, Timestamp};
 
+use super::rings::ESTABLISHED;
+
 /// Nodes known at most.
 const MAX_NAMES: usize = 50_000;
 /// Environments known at most; more are not told apart.
@@ -28,6 +30,8 @@ pub(super) const USER: Node = 1;
 #[derive(Debug)]
 struct Known {
     name: ServiceName,
+    /// When it was first heard of, and last.
+    since: Timestamp,
     heard: Timestamp,
 }
 
@@ -45,7 +49,7 @@ pub(super) struct Names {
 impl Default for Names {
     fn default() -> Self {
         let fixed = [ServiceName::overflow(), ServiceName::user()];
-        let known = |name| Known { name, heard: Timestamp::default() };
+        let known = |name| Known { name, since: Timestamp::default(), heard: Timestamp::default() };
         Self {
             numbers: (0..).zip(&fixed).map(|(number, name)| (name.clone(), number)).collect(),
             known: fixed.map(known).into(),
@@ -65,7 +69,7 @@ impl Names {
             }
             return number;
         }
-        let known = Known { name: name.clone(), heard: now };
+        let known = Known { name: name.clone(), since: now, heard: now };
         let number = if let Some(number) = self.free.pop() {
             if let Some(place) = self.known.get_mut(number as usize) {
                 *place = known;
@@ -79,6 +83,11 @@ impl Names {
         };
         self.numbers.insert(name.clone(), number);
         number
+    }
+
+    /// Whether a name has been heard of for [`ESTABLISHED`].
+    pub(super) fn is_established(&self, number: Node, now: Timestamp) -> bool {
+        self.known.get(number as usize).is_some_and(|known| now.since(known.since) >= ESTABLISHED)
     }
 
     /// The number of an environment; 0 when there is none.

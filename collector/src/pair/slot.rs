@@ -55,6 +55,8 @@ pub(super) struct Slot {
     /// Number of the next older span that waits for the same parent.
     pub(super) next_orphan: u64,
     pub(super) who: Identity,
+    /// On whose share it waits.
+    pub(super) share: Node,
     /// The server's half of a span that both sides report under one id, as Zipkin does.
     pub(super) shared: Option<Identity>,
     pub(super) peer: Option<Named>,
@@ -74,7 +76,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn of(facts: &SpanFacts, who: Identity, peer: Option<Named>, arrived: Timestamp) -> Self {
+    pub(super) fn of(
+        facts: &SpanFacts,
+        (who, share): (Identity, Node),
+        peer: Option<Named>,
+        arrived: Timestamp,
+    ) -> Self {
         Self {
             key: SpanKey { trace: facts.trace_id, span: facts.span_id },
             awaits: None,
@@ -83,6 +90,7 @@ impl Slot {
             arrived,
             next_orphan: 0,
             who,
+            share,
             shared: None,
             peer,
             weight: facts.weight,

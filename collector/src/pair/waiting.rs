@@ -127,11 +127,6 @@ impl Waiting {
         self.orphans
             .find(parent, first, |number| at(ring, first, number).is_some_and(|slot| slot.awaits == Some(parent)))
     }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
-    }
 }
 
 fn at(ring: &VecDeque<Slot>, first: u64, number: u64) -> Option<&Slot> {

@@ -9,10 +9,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Share;
-use super::compression::Limit;
+use super::compression::{self, Limit};
 use super::pool::Pool;
 use super::{Reason, Refusal};
-use crate::config::Limits;
+use crate::config::{Compression, Limits};
 
 /// Bytes of a refused body that are read and thrown away, so that the sender gets to read the answer: a connection that is
 /// closed while data is still arriving is reset, and the answer in flight is lost with it.
@@ -21,10 +21,12 @@ const DISCARD: usize = 64 << 20;
 /// Room for a body that does not say how long it is.
 const UNANNOUNCED: usize = 64 * 1024;
 
-/// The whole body, at most `limit` and within `time`; its bytes are taken from the budget before they are read. It is copied out of the
+/// The whole body, at most `limit` and within `time`; its bytes are taken from the budget before they are read, and with them what a
+/// compressed one will likely unfold to: who has to wait waits here, where it holds nothing yet. It is copied out of the
 /// connection's buffer, which would else be held, all of it, for as long as the smallest body in it.
 pub(super) async fn read<B>(
     body: &mut B,
+    compression: Compression,
     (limit, limits): (Limit, &Limits),
     share: &mut Share,
     pool: &Pool,
@@ -38,7 +40,10 @@ where
         if bytes > limit.bytes {
             return Err(limit.exceeded());
         }
-        share.begin_with(bytes, limits.queue_timeout).await?;
+        let unfolded = compression::expected(compression, bytes, limit);
+        // More than there is would be waited for in vain.
+        let all = bytes.saturating_add(unfolded).min(limits.in_flight_bytes.max(bytes));
+        share.begin_with(all, limits.queue_timeout).await?;
     }
     let time = limits.body_timeout;
     let deadline = Instant::now() + time;

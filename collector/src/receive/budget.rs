@@ -86,6 +86,15 @@ impl Share {
         Ok(())
     }
 
+    /// Gives back what is beyond `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let spare = self.bytes.div_ceil(UNIT).saturating_sub(bytes.div_ceil(UNIT));
+        if spare > 0 {
+            drop(self.taken.as_mut().and_then(|taken| taken.split(spare)));
+            self.bytes = bytes;
+        }
+    }
+
     /// A share of the same budget without any bytes.
     #[must_use]
     pub fn none(&self) -> Self {
@@ -133,6 +142,11 @@ mod tests {
         second.grow_to(3 * UNIT).expect("room");
         let refused = second.grow_by(1).expect_err("empty");
         assert_eq!(refused.reason, Reason::BusyBytes);
+        first.shrink_to(20 * UNIT);
+        assert_eq!(budget.units.available_permits(), 0, "that is no less than it holds");
+        first.shrink_to(UNIT + 1);
+        assert_eq!(budget.units.available_permits(), 5);
+        first.grow_to(3 * UNIT).expect("it may grow again");
         drop(first);
         second.grow_by(1).expect("room again");
         drop(second);

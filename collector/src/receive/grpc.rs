@@ -71,7 +71,7 @@ impl Grpc {
         let limit = Limit { bytes: limits.grpc_request_bytes, setting: "limits.grpc_request_bytes" };
         let framed_limit = Limit { bytes: limit.bytes.saturating_add(FRAME_HEAD), ..limit };
         let mut share = self.intake.share();
-        let framed = body::read(body, (framed_limit, limits), &mut share, self.intake.pool()).await?;
+        let framed = body::read(body, declared, (framed_limit, limits), &mut share, self.intake.pool()).await?;
         let (compression, body) = unframe(&framed, declared)?;
         let request =
             intake::Request { signal, shape: Shape::Otlp(Encoding::Protobuf), compression, body, limit, share };

@@ -98,7 +98,7 @@ impl Http {
         let limits = self.intake.limits();
         let limit = Limit { bytes: limits.http_request_bytes, setting: "limits.http_request_bytes" };
         let mut share = self.intake.share();
-        let body = body::read(body, (limit, limits), &mut share, self.intake.pool()).await?;
+        let body = body::read(body, compression, (limit, limits), &mut share, self.intake.pool()).await?;
         let request = intake::Request { signal, shape, compression, body, limit, share };
         Ok((shape, self.intake.take(request).await?))
     }

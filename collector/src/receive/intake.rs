@@ -24,7 +24,8 @@ use crate::config::{Compression, Limits};
 use crate::export::Exporters;
 use crate::journal::Record;
 
-/// Bodies from this size on are decoded on a thread for blocking work, so that small requests need not wait behind them.
+/// Bodies that unfold to this size, or do not tell to which, are decoded on a thread for blocking work, so that small requests need not
+/// wait behind them.
 const LARGE_BODY: usize = 512 * 1024;
 
 /// Where requests go that were taken in.
@@ -166,7 +167,8 @@ fn stopping() -> Refusal {
 }
 
 async fn read(request: Request, pool: &Pool) -> Result<(Decoded, Bytes, Share), Refusal> {
-    if request.body.len() < LARGE_BODY && request.compression == Compression::None {
+    let size = compression::told(request.compression, &request.body, request.limit);
+    if size.is_some_and(|size| size < LARGE_BODY) && request.body.len() < LARGE_BODY {
         return read_now(request, pool);
     }
     let pool = pool.clone();
@@ -179,6 +181,8 @@ async fn read(request: Request, pool: &Pool) -> Result<(Decoded, Bytes, Share), 
 fn read_now(mut request: Request, pool: &Pool) -> Result<(Decoded, Bytes, Share), Refusal> {
     let outputs = (&mut request.share, pool);
     let body = compression::decompress(request.compression, request.body, request.limit, outputs)?;
+    // What was compressed is gone, and what was taken for unfolding it was a guess.
+    request.share.shrink_to(body.len());
     let none = request.share.none();
     match request.shape {
         Shape::Otlp(Encoding::Protobuf) if request.signal == Signal::Traces => {

@@ -4,6 +4,9 @@
 //! that memory costs more than everything else that is done with a request: each page is cleared by the kernel, and in a
 //! virtual machine fetched from the host. So a body that is let go leaves its memory here for the next one.
 //!
+//! The memory is the system's pages and not the allocator's: bodies of all sizes live for seconds and die in no order, and between them
+//! the allocator was left with a third more than was in use.
+//!
 //! Sizes are rounded up, by a quarter at most, so that memory of one body fits another. Bodies below [`SMALL`] are not worth it. At
 //! most [`Pool::new`]'s bytes are in use and wait to be used together; what waits for long is given back bit by bit ([`Pool::shrink`]).
 
@@ -11,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 
 /// Bodies below this size come from the allocator.
 const SMALL: usize = 16 * 1024;
@@ -25,7 +29,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Spare {
     /// By capacity.
-    buffers: BTreeMap<usize, Vec<Vec<u8>>>,
+    buffers: BTreeMap<usize, Vec<MmapMut>>,
     /// Bytes of these.
     bytes: usize,
     /// Bytes of those that are in use.
@@ -41,13 +45,20 @@ impl Pool {
 
     /// Memory for a body of so many bytes, empty.
     pub(super) fn room(&self, bytes: usize) -> Room {
+        let of_heap = |bytes| Room { memory: Memory::Heap(vec![0; bytes]), length: 0, pool: None };
         if bytes < SMALL {
-            return Room { memory: Vec::with_capacity(bytes), pool: None };
+            return of_heap(bytes);
         }
         let capacity = rounded(bytes);
         let waiting = self.lock().take(capacity);
-        let memory = waiting.unwrap_or_else(|| Vec::with_capacity(capacity));
-        Room { memory, pool: Some(self.clone()) }
+        match waiting.map_or_else(|| MmapMut::map_anon(capacity), Ok) {
+            Ok(pages) => Room { memory: Memory::Pages(pages), length: 0, pool: Some(self.clone()) },
+            // The system has no more maps for us; the allocator may have room yet.
+            Err(_) => {
+                self.lock().used -= capacity;
+                of_heap(capacity)
+            }
+        }
     }
 
     /// Gives an eighth of what waits back to the system; to be called once a second while little comes in.
@@ -63,29 +74,32 @@ impl Pool {
 }
 
 impl Spare {
-    fn take(&mut self, capacity: usize) -> Option<Vec<u8>> {
+    fn take(&mut self, capacity: usize) -> Option<MmapMut> {
         self.used += capacity;
         let memory = self.buffers.get_mut(&capacity)?.pop()?;
         self.bytes -= capacity;
         Some(memory)
     }
 
-    fn put(&mut self, memory: Vec<u8>) {
-        let capacity = memory.capacity();
+    /// Answers what is not kept.
+    fn put(&mut self, memory: MmapMut) -> Option<MmapMut> {
+        let capacity = memory.len();
         self.used = self.used.saturating_sub(capacity);
-        if self.used + self.bytes + capacity <= self.most {
-            self.bytes += capacity;
-            self.buffers.entry(capacity).or_default().push(memory);
+        if self.used + self.bytes + capacity > self.most {
+            return Some(memory);
         }
+        self.bytes += capacity;
+        self.buffers.entry(capacity).or_default().push(memory);
+        None
     }
 
-    fn shrink(&mut self) -> Vec<Vec<u8>> {
+    fn shrink(&mut self) -> Vec<MmapMut> {
         let (least, mut gone) = (self.bytes - self.bytes.div_ceil(8), Vec::new());
         while self.bytes > least {
             let Some(mut largest) = self.buffers.last_entry() else { break };
             match largest.get_mut().pop() {
                 Some(memory) => {
-                    self.bytes -= memory.capacity();
+                    self.bytes -= memory.len();
                     gone.push(memory);
                 }
                 None => drop(largest.remove()),
@@ -104,19 +118,47 @@ fn rounded(bytes: usize) -> usize {
 /// Memory for a body that is being read or unfolded.
 #[derive(Debug)]
 pub(super) struct Room {
-    memory: Vec<u8>,
+    memory: Memory,
+    /// Bytes written so far.
+    length: usize,
     pool: Option<Pool>,
 }
 
+/// Where it lies.
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<u8>),
+    Pages(MmapMut),
+}
+
+impl Memory {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Pages(bytes) => bytes,
+        }
+    }
+
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Pages(bytes) => bytes,
+        }
+    }
+}
+
 impl Room {
-    pub(super) fn len(&self) -> usize {
-        self.memory.len()
+    pub(super) const fn len(&self) -> usize {
+        self.length
     }
 
     /// Appends; when there is no room, moves to memory of twice the size.
     pub(super) fn push(&mut self, data: &[u8], pool: &Pool) {
         self.grow_for(data.len(), pool);
-        self.memory.extend_from_slice(data);
+        if let Some(place) = self.memory.as_mut().get_mut(self.length..self.length + data.len()) {
+            place.copy_from_slice(data);
+            self.length += data.len();
+        }
     }
 
     /// Makes room for `more` and lets `fill` write into it; `fill` answers how many bytes it wrote.
@@ -127,11 +169,8 @@ impl Room {
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         self.grow_for(more, pool);
-        let before = self.memory.len();
-        self.memory.resize(before + more, 0);
-        let filled = fill(self.memory.get_mut(before..).unwrap_or_default());
-        let written = filled.as_ref().map_or(0, |written| (*written).min(more));
-        self.memory.truncate(before + written);
+        let filled = fill(self.memory.as_mut().get_mut(self.length..self.length + more).unwrap_or_default());
+        self.length += filled.as_ref().map_or(0, |written| (*written).min(more));
         filled
     }
 
@@ -141,10 +180,10 @@ impl Room {
     }
 
     fn grow_for(&mut self, more: usize, pool: &Pool) {
-        let wanted = self.memory.len() + more;
-        if wanted > self.memory.capacity() {
-            let mut larger = pool.room(wanted.max(2 * self.memory.capacity()));
-            larger.memory.extend_from_slice(&self.memory);
+        let (wanted, there) = (self.length + more, self.memory.as_slice().len());
+        if wanted > there {
+            let mut larger = pool.room(wanted.max(2 * there));
+            larger.push(self.as_ref(), pool);
             *self = larger;
         }
     }
@@ -152,16 +191,17 @@ impl Room {
 
 impl AsRef<[u8]> for Room {
     fn as_ref(&self) -> &[u8] {
-        &self.memory
+        self.memory.as_slice().get(..self.length).unwrap_or_default()
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            let mut memory = std::mem::take(&mut self.memory);
-            memory.clear();
-            pool.lock().put(memory);
+        let Some(pool) = self.pool.take() else { return };
+        if let Memory::Pages(pages) = std::mem::replace(&mut self.memory, Memory::Heap(Vec::new())) {
+            let not_kept = pool.lock().put(pages);
+            // Given back to the system without our lock.
+            drop(not_kept);
         }
     }
 }
@@ -182,7 +222,7 @@ mod tests {
         assert_eq!(pool.lock().bytes, 0, "a part of it is still held");
         drop(part);
         let again = pool.room(99_000);
-        assert_eq!((again.memory.as_ptr(), again.len()), (place, 0));
+        assert_eq!((again.memory.as_slice().as_ptr(), again.len()), (place, 0));
         assert_eq!(rounded(99_000), rounded(100_000));
         assert!((1..200_000).all(|bytes| rounded(bytes) >= bytes && rounded(bytes) <= bytes + bytes / 4 + 1));
     }

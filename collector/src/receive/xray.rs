@@ -158,7 +158,7 @@ async fn segments(intake: &Intake, body: &mut Incoming) -> Result<(), Refusal> {
     let limits = intake.limits();
     let limit = Limit { bytes: limits.http_request_bytes, setting: LIMIT };
     let mut share = intake.share();
-    let body = body::read(body, (limit, limits), &mut share, intake.pool()).await?;
+    let body = body::read(body, Compression::None, (limit, limits), &mut share, intake.pool()).await?;
     let spans = xray::decode_request(&body).map_err(|error| Refusal::new(Reason::Malformed, error.to_string()))?;
     let counters = intake.counters();
     counters.rejected_items.fetch_add(spans.rejected.total(), Relaxed);

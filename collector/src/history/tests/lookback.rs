@@ -109,3 +109,50 @@ async fn operations_are_told_the_slowest_first_from_memory_and_files_together() 
     assert_eq!(none, []);
     running.stop().await;
 }
+
+/// Once merged, files need not be read for it; where the counts are gone, they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_of_merged_files_are_told_from_what_lies_counted_beside_them() {
+    // A clock of its own: both files are to lie in one hour.
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+    let clock = || Timestamp::from_nanos(CLOCK.load(Relaxed));
+    CLOCK.store(at(0).as_nanos(), Relaxed);
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(Settings { now: clock, ..eager(dir.path()) });
+    let slow = |seconds| SpanRecord { weight: 4.0, ..span(1, "shop/web", seconds, 100) };
+    let failed = |seconds| SpanRecord { status: SpanStatus::Error, ..span(2, "shop/web", seconds, 3) };
+    for position in 1..=2 {
+        let spans = [slow(position), failed(position), span(3, "shop/cart", position, 5)];
+        let batch = Batch { spans: Spans::of_records(&spans), logs: Vec::new(), ..batch(position) };
+        running.keep(batch).await;
+        running.until(|c| c.rows_written == 3 * position).await;
+    }
+    let told = async |from| {
+        let query = OperationQuery { service: "shop/web".into(), from: at(from), to: at(60), limit: 20 };
+        let told = running.history.operations(query).await.unwrap();
+        let rounded = told
+            .into_iter()
+            .map(|o| (o.name, o.spans, o.requests, o.error_ratio, o.latency_ms.p50.round(), o.mean_ms.round()));
+        rounded.collect::<Vec<_>>()
+    };
+    let before = told(0).await;
+    assert_eq!(before, [("GET shop/web".to_owned(), 4, 10, 0.2, 97.0, 81.0)]);
+    CLOCK.store(at(7_200).as_nanos(), Relaxed);
+    running.until(|c| c.merges > 0 && c.files == 1).await;
+    assert_eq!(told(0).await, before);
+    let folder = dir.path().join("spans");
+    let counts = walk(&folder).into_iter().find(|path| path.extension().is_some_and(|e| e == "operations")).unwrap();
+    let (merged, aside) = (counts.with_extension(""), dir.path().join("aside"));
+    std::fs::rename(&merged, &aside).unwrap();
+    assert_eq!(told(0).await, before, "its spans are not read");
+    std::fs::rename(&aside, &merged).unwrap();
+    assert_eq!(told(2).await[0].1, 2, "a range that cuts through it");
+    std::fs::remove_file(counts).unwrap();
+    assert_eq!(told(0).await, before, "its spans are read");
+    running.stop().await;
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tripline_api::{Incident, Phase, RecordedRange};
 use tripline_model::{SpanId, Timestamp};
 use tripline_otlp::{LogRecord, SpanKind, SpanRecord, SpanStatus, Spans};
@@ -164,5 +165,66 @@ async fn incidents_are_filtered_and_paged() {
     }
     for wrong in ["?phase=dancing", "?limit=0", "?cursor=x", "?levels=local"] {
         assert_eq!(server.json(&format!("/api/v1/incidents{wrong}")).await.0, 400, "{wrong}");
+    }
+}
+
+/// A question that takes long enough to be seen; its client hangs up while it is being answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_stops_when_its_client_hangs_up() {
+    let server = Server::start().await;
+    let many = |position: u64| {
+        let spans: Vec<_> = (0..1_000).map(|number| span(position * 1_000 + number, at(number))).collect();
+        Arc::new(Batch { spans: Spans::of_records(&spans), ..batch(position) })
+    };
+    for position in 1..=60 {
+        server.history.batches().send(many(position)).await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let counters = || server.history.counters();
+    while counters().rows_waiting + counters().rows_written < 60_000 {
+        assert!(tokio::time::Instant::now() < deadline, "the spans did not arrive: {:?}", counters());
+        tokio::task::yield_now().await;
+    }
+    // Once more when the answer was there before the client could hang up.
+    while counters().queries_given_up == 0 {
+        let mut client = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let range = "from=2026-11-21T09:00:00Z&to=2026-11-21T10:00:00Z&attribute=none=such";
+        let head = format!("GET /api/v1/traces?{range} HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+        client.write_all(head.as_bytes()).await.unwrap();
+        while counters().queries_running == 0 && client.try_read(&mut [0]).is_err() {
+            assert!(tokio::time::Instant::now() < deadline, "the question did not begin: {:?}", counters());
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        while counters().queries_running > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the question went on: {:?}", counters());
+            tokio::task::yield_now().await;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "no query was given up: {:?}", counters());
+    }
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(!metrics.contains("\ntripline_collector_history_queries_given_up_total 0"), "{metrics}");
+    server.shutdown.cancel();
+}
+
+fn span(number: u64, start: Timestamp) -> SpanRecord {
+    SpanRecord {
+        trace_id: tripline_model::TraceId::from_bytes((u128::from(number) + 1).to_be_bytes()).unwrap(),
+        span_id: SpanId::from_bytes((number + 1).to_be_bytes()).unwrap(),
+        parent: None,
+        service: "shop/web".into(),
+        instance: "".into(),
+        environment: "".into(),
+        from_sidecar: false,
+        name: "GET /".into(),
+        kind: SpanKind::Server,
+        start,
+        end: start + Duration::from_millis(3),
+        status: SpanStatus::Unset,
+        status_message: String::new(),
+        attributes: vec![("none".into(), tripline_otlp::Value::Text("other".into()))],
+        events: Vec::new(),
+        links: Vec::new(),
+        weight: 1.0,
     }
 }
