@@ -205,7 +205,8 @@ pub(super) fn merged(
     let (mut one, mut other) = (one.peekable(), other.peekable());
     std::iter::from_fn(move || match (one.peek().copied(), other.peek().copied()) {
         (Some((a, count)), Some((b, more))) if a == b => {
-            (one.next(), other.next());
+            one.next();
+            other.next();
             Some((a, count.saturating_add(more)))
         }
         (Some((a, _)), Some((b, _))) if a > b => other.next(),
@@ -303,7 +304,7 @@ mod tests {
             put_histogram(&mut bytes, merged(each(&a), each(&b)));
             bytes.push(77);
             let mut reader = Reader { bytes: &bytes };
-            let mut sum = a.clone();
+            let mut sum = a;
             b.iter().for_each(|(index, count)| *sum.entry(*index).or_default() += count);
             let (read, mut dense) = (reader.histogram(), Dense::new());
             prop_assert_eq!(reader.byte(), 77);
