@@ -36,10 +36,31 @@ impl Histogram {
 
     /// Adds everything that `other` counted.
     pub fn merge(&mut self, other: &Self) {
-        for (index, count) in other.buckets() {
-            self.add(index, count);
+        self.add_dense(other.offset, &other.counts, other.sum());
+    }
+
+    /// Adds counts of buckets that lie side by side, of which the first has the index `offset`, and the sum of what they counted. The first and the last are not
+    /// zero and lie in [`MIN_INDEX`]`..=`[`MAX_INDEX`].
+    pub fn add_dense(&mut self, offset: i32, counts: &[u32], sum: Duration) {
+        self.sum_micros = self.sum_micros.saturating_add(u64::try_from(sum.as_micros()).unwrap_or(u64::MAX));
+        if counts.is_empty() {
+            return;
         }
-        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
+        self.total = self.total.saturating_add(counts.iter().map(|count| u64::from(*count)).sum());
+        if self.counts.is_empty() {
+            self.offset = offset;
+            self.counts.extend_from_slice(counts);
+            return;
+        }
+        if let Ok(missing @ 1..) = usize::try_from(self.offset.saturating_sub(offset)) {
+            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
+            self.offset = offset;
+        }
+        let from = usize::try_from(offset - self.offset).unwrap_or(0);
+        if self.counts.len() < from + counts.len() {
+            self.counts.resize(from + counts.len(), 0);
+        }
+        self.counts.iter_mut().skip(from).zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
     }
 
     /// Rebuilds a histogram from its parts, as they stand in an OTLP data point of scale 3 in microseconds: the index of the first

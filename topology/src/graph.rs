@@ -6,8 +6,10 @@
 //! kept; it is folded into `__overflow__` when the graph is full, so that strangers inventing names never push
 //! a known service out. Services and edges that were silent for [`Limits::forget_after`] go.
 
+mod block;
 mod brief;
 mod edge;
+mod packed;
 mod recent;
 mod tally;
 
@@ -371,9 +373,10 @@ impl ServiceGraph {
         }
         // A share of them each second: panes are merged a little later than they might be.
         const SHARE: u64 = 8;
+        let (drained_to, mut room) = (self.drained_to.unwrap_or_default(), Vec::new());
         for (number, edge) in (0..).zip(self.edges.values_mut()) {
             if (number + now.as_secs()).is_multiple_of(SHARE) {
-                edge.thin_out(now);
+                edge.thin_out(now, drained_to, &mut room);
             }
         }
     }
@@ -442,10 +445,14 @@ impl ServiceGraph {
             self.generation += 1;
             let place = self.free.pop().unwrap_or(self.places.len() as u32);
             self.places.resize_with(self.places.len().max(place as usize + 1), || None);
-            self.places[place as usize] = Some(key.clone());
             self.recent.clear(place as usize);
-            self.callers.insert((key.server.clone(), key.client.clone(), key.protocol));
-            self.edges.insert(key.clone(), EdgeState::new((place, self.generation), now));
+            // With the names of the nodes, so that a name is in memory once.
+            let name = |name: &ServiceName| self.nodes.get_key_value(name).map_or(name, |(known, _)| known).clone();
+            let (client, server) = (name(&key.client), name(&key.server));
+            self.callers.insert((server.clone(), client.clone(), key.protocol));
+            let key = EdgeKey { client, server, protocol: key.protocol };
+            self.places[place as usize] = Some(key.clone());
+            self.edges.insert(key, EdgeState::new((place, self.generation), now));
         }
         key
     }

@@ -1,10 +1,11 @@
 //! `cargo xtask bench topology`: the detector on the scored set, and its speed. One JSON object a line.
 //!
 //! `--seeds A..B` chooses cases, `--quiet-hours N`, `--quiet-days N` and `--self-sustaining N` how many of those, `--misses` prints each case that
-//! went wrong to stderr, `--tell SEED` everything about one case. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet
-//! day, 20 self-sustaining cases.
+//! went wrong to stderr, `--tell SEED` everything about one case. `--only speed` and `--only large` print nothing but the figures of that name, for at most
+//! `--services N`. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet day, 20 self-sustaining cases, speed up to 10,000 services.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
+mod large;
 mod speed;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,15 @@ struct Arguments {
     misses: bool,
     tell: Option<u64>,
     speed: bool,
+    only: Option<Only>,
+    services: usize,
+}
+
+/// Figures that can be asked for alone.
+#[derive(Clone, Copy)]
+enum Only {
+    Speed,
+    Large,
 }
 
 fn main() {
@@ -39,6 +49,11 @@ fn main() {
         tell(seed, settings);
         return;
     }
+    match arguments.only {
+        Some(Only::Speed) => return speed::print(settings, arguments.services),
+        Some(Only::Large) => return large::print(settings, arguments.services),
+        None => {}
+    }
     let outcomes = all(arguments.seeds.clone(), |seed| score::score(&suite::case(seed), settings));
     if arguments.misses {
         tell_misses(&outcomes);
@@ -47,7 +62,7 @@ fn main() {
     print_kinds(&outcomes);
     let start = arguments.seeds.start;
     if arguments.speed {
-        speed::print(settings);
+        speed::print(settings, arguments.services);
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
@@ -72,6 +87,8 @@ impl Arguments {
             misses: false,
             tell: None,
             speed: true,
+            only: None,
+            services: 10_000,
         };
         while let Some(argument) = given.next() {
             let mut number = || {
@@ -91,6 +108,14 @@ impl Arguments {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }
                 "--misses" => arguments.misses = true,
+                "--only" => {
+                    arguments.only = Some(match number()?.as_str() {
+                        "speed" => Only::Speed,
+                        "large" => Only::Large,
+                        other => return Err(format!("\"{other}\" is neither speed nor large")),
+                    });
+                }
+                "--services" => arguments.services = number()?.parse().map_err(|_| "not a number of services")?,
                 "--no-speed" => arguments.speed = false,
                 "--tell" => arguments.tell = Some(number()?.parse().map_err(|_| "not a seed")?),
                 // cargo adds it.

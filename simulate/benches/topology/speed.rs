@@ -35,9 +35,9 @@ struct Load {
     second: u64,
 }
 
-/// Prints a line for each size and phase.
-pub(crate) fn print(settings: Settings) {
-    for services in [100_usize, 1_000, 10_000] {
+/// Prints a line for each size up to `most` services, and phase.
+pub(crate) fn print(settings: Settings, most: usize) {
+    for services in [100_usize, 1_000, 10_000].into_iter().filter(|services| *services <= most) {
         let empty = resident();
         let mut load = Load::new(services, settings);
         load.flow(false, 6);
@@ -238,7 +238,7 @@ impl Load {
 }
 
 /// The value below which a share `q` of `values` lies, by nearest rank.
-fn at(values: &[f64], q: f64) -> f64 {
+pub(crate) fn at(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = ((q * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len().max(1));
@@ -246,13 +246,13 @@ fn at(values: &[f64], q: f64) -> f64 {
 }
 
 /// Seconds that this thread was on a processor.
-fn on_processor() -> f64 {
+pub(crate) fn on_processor() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) * 1e-9
 }
 
 /// Bytes of memory in use.
-fn resident() -> f64 {
+pub(crate) fn resident() -> f64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     text.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4_096.0
 }

@@ -256,6 +256,33 @@ fn a_slow_service_is_found_by_its_own_time() {
     assert_eq!((candidate.suspect.service.to_string(), candidate.kind), ("shop/payments".into(), SuspectKind::Latency));
 }
 
+/// One second of a calm shop in which checkout calls two more, and in which calls may take some milliseconds longer: payments with whoever waits for it, mail,
+/// tax. Only payments needs the time for itself.
+fn second_with(shop: &mut Shop, payments: u64, mail: u64, tax: u64) {
+    shop.second += 1;
+    let well = EdgeCounts { requests: 40, attempts: 40, ..EdgeCounts::default() };
+    for (hop, pair) in CHAIN.windows(2).enumerate() {
+        let (own, added) = (if pair[1] == "shop/payments" { payments } else { 0 }, if hop <= 3 { payments } else { 0 });
+        shop.flow((pair[0], pair[1]), well, (5 * (CHAIN.len() - hop) as u64 + added, 4 + own));
+    }
+    shop.flow(("shop/checkout", "shop/mail"), well, (5 + mail, 4));
+    shop.flow(("shop/checkout", "shop/tax"), well, (5 + tax, 4));
+    shop.evaluate();
+}
+
+#[test]
+fn who_wavers_beside_an_incident_joins_it_only_with_three_tenths_of_what_its_caller_lost() {
+    let mut shop = Shop::new();
+    (0..60).for_each(|_| second_with(&mut shop, 0, 0, 0));
+    (0..30).for_each(|_| second_with(&mut shop, 300, 0, 0));
+    assert_eq!(shop.only().origin().unwrap().service, ServiceName::from("shop/payments"));
+    // Mail adds less than a sixth of what calls to checkout lost, tax half of it.
+    (0..40).for_each(|_| second_with(&mut shop, 300, 45, 150));
+    let edges = &shop.only().blast.edges;
+    assert!(edges.contains(&"shop/checkout>shop/tax:http".parse().unwrap()), "{edges:?}");
+    assert!(!edges.contains(&"shop/checkout>shop/mail:http".parse().unwrap()), "{edges:?}");
+}
+
 #[test]
 fn a_fault_that_comes_back_within_ten_minutes_keeps_its_identity() {
     let mut shop = Shop::new();

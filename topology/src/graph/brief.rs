@@ -27,9 +27,6 @@ pub(crate) struct Brief {
     pub(crate) self_micros: u64,
 }
 
-/// How counts, and how times are added or subtracted.
-type Sums = (fn(u32, u32) -> u32, fn(u64, u64) -> u64);
-
 impl Brief {
     pub(super) fn of(window: &EdgeWindow) -> Self {
         let (counts, latency, self_time) = (&window.counts, &window.latency, &window.self_time);
@@ -53,37 +50,20 @@ impl Brief {
     }
 
     /// Adds what another counted; its start does not matter.
-    pub(super) fn add(&mut self, other: &Self) {
-        *self = self.each(other, (u32::saturating_add, u64::saturating_add));
-    }
-
-    /// Adds to a running sum, which wraps.
-    pub(super) fn wrapping_add(&mut self, other: &Self) {
-        *self = self.each(other, (u32::wrapping_add, u64::wrapping_add));
-    }
-
-    /// What was counted between an earlier running sum and this one.
-    pub(super) fn minus(&self, earlier: &Self) -> Self {
-        self.each(earlier, (u32::wrapping_sub, u64::wrapping_sub))
-    }
-
-    fn each(&self, other: &Self, (of, of_time): Sums) -> Self {
-        Self {
-            start: self.start,
-            requests: of(self.requests, other.requests),
-            failed: of(self.failed, other.failed),
-            cancelled: of(self.cancelled, other.cancelled),
-            shed: of(self.shed, other.shed),
-            attempts: of(self.attempts, other.attempts),
-            retries: of(self.retries, other.retries),
-            transport_failures: of(self.transport_failures, other.transport_failures),
-            origin_failures: of(self.origin_failures, other.origin_failures),
-            propagated_failures: of(self.propagated_failures, other.propagated_failures),
-            timed: of(self.timed, other.timed),
-            self_timed: of(self.self_timed, other.self_timed),
-            micros: of_time(self.micros, other.micros),
-            self_micros: of_time(self.self_micros, other.self_micros),
-        }
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+        self.shed = self.shed.saturating_add(other.shed);
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.retries = self.retries.saturating_add(other.retries);
+        self.transport_failures = self.transport_failures.saturating_add(other.transport_failures);
+        self.origin_failures = self.origin_failures.saturating_add(other.origin_failures);
+        self.propagated_failures = self.propagated_failures.saturating_add(other.propagated_failures);
+        self.timed = self.timed.saturating_add(other.timed);
+        self.self_timed = self.self_timed.saturating_add(other.self_timed);
+        self.micros = self.micros.saturating_add(other.micros);
+        self.self_micros = self.self_micros.saturating_add(other.self_micros);
     }
 
     /// Requests that were not given up by their caller.

@@ -91,8 +91,13 @@ impl EdgeState {
         true
     }
 
-    pub(super) fn thin_out(&mut self, now: Timestamp) {
-        self.tallies.iter_mut().for_each(|tally| tally.thin_out(now));
+    /// Lets go what is old, or in history by `drained_to`. `room` is memory to work in.
+    pub(super) fn thin_out(&mut self, now: Timestamp, drained_to: Timestamp, room: &mut Vec<u8>) {
+        let times = (now, drained_to);
+        let [client, server, spans] = &mut self.tallies;
+        spans.thin_out(times, &[&*client, &*server], room);
+        server.thin_out(times, &[&*client], room);
+        client.thin_out(times, &[], room);
     }
 
     /// Forgets breakers whose sidecar has gone silent.
@@ -161,8 +166,8 @@ impl EdgeState {
     /// What the best reporter counted in `[from, to)`.
     #[must_use]
     pub fn best(&self, from: Timestamp, to: Timestamp) -> (Reporter, Sum) {
-        let reporter = self.reporter(from, to).unwrap_or(Reporter::Client);
-        (reporter, self.sum_by(reporter, from, to))
+        let sums = REPORTERS.into_iter().map(|reporter| (reporter, self.sum_by(reporter, from, to)));
+        sums.into_iter().find(|(_, sum)| sum.counts.requests > 0).unwrap_or((Reporter::Client, Sum::default()))
     }
 
     /// The window `[from, from + length)` of each reporter that counted something.

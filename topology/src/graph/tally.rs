@@ -1,31 +1,39 @@
-//! What one reporter counted on one edge, as panes of one second, thinned to ten seconds after 75 s.
+//! What one reporter counted on one edge: blocks of ten seconds, and within the younger ones each second by itself.
 //!
-//! The numbers that the detector asks for every second lie side by side ([`Brief`]), apart from what only people and history ask for, and
-//! as running sums: what was counted between two moments is the difference of two of them, however many panes lie between. They wrap; differences below
-//! four billion are right all the same.
+//! A mesh of a hundred thousand busy edges has twenty million panes. So they are kept as bytes ([`super::packed`], [`super::block`]), in one allocation for
+//! each reporter of an edge, oldest block first. What the detector asks for, counts between two moments, skips from block to block, adds whole ones, and
+//! looks at seconds only where a moment lies within a block.
+//!
+//! Histograms are by block: over a span that begins or ends within one they are those of the blocks that it touches, while counts stay
+//! exact. What history has taken over is not needed any more: self time, bytes, and latencies that a better reporter has as well.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tripline_model::{EdgeCounts, EdgeWindow, Histogram, Timestamp};
 
+use super::block::{Block, GROUP, Kept, Opened, SECS};
 use super::brief::{Brief, narrow};
+use super::packed::{Buckets, Dense};
 
-/// Panes of one second are kept for this long; a graph over a minute is exact to the second.
+/// Seconds are kept for this long; a graph over a minute is exact to the second.
 const FINE_SECS: u32 = 75;
-/// Length of a pane after that.
-const COARSE_SECS: u32 = 10;
+/// Blocks are of ten seconds for this long, then of thirty.
+const SINGLE_SECS: u32 = 180;
 /// How far back anything is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
+/// Blocks between the oldest and the newest, at most: their numbers are kept modulo 65,536.
+const MAX_BLOCKS: u32 = 60_000;
+/// Memory for blocks grows in steps of so many bytes.
+const STEP: usize = 64;
 
 /// Counts and latencies over some span of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sum {
-    /// The counts.
+    /// The counts. Answered and induced failures and bytes are known for blocks of ten seconds; bytes until history has taken them over.
     pub counts: EdgeCounts,
-    /// As the reporter saw it.
+    /// As the reporter saw it, of the blocks of ten seconds that the span touches.
     pub latency: Histogram,
-    /// Time outside the server's own calls.
+    /// Time outside the server's own calls, of the same blocks; until history has taken it over.
     pub self_time: Histogram,
 }
 
@@ -38,76 +46,89 @@ impl Sum {
     }
 }
 
-/// What a pane holds beside its brief.
-#[derive(Debug, Clone, Default)]
-struct Rest {
-    answered_failures: u32,
-    induced: u32,
-    request_bytes: u64,
-    response_bytes: u64,
-    latency: Histogram,
-    self_time: Histogram,
-}
-
-/// The panes of one reporter, ascending and without gaps filled in.
+/// The blocks of one reporter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
-    /// Sum of all panes up to this one.
-    briefs: VecDeque<Brief>,
-    /// Sum of the panes that have gone.
-    base: Brief,
-    /// In the same places as the briefs.
-    rests: VecDeque<Rest>,
+    blocks: Vec<u8>,
+    /// Number of the newest block.
+    newest: u32,
+    /// Where that one is.
+    newest_at: u32,
+    thinned: Thinned,
+}
+
+/// How far a tally has been thinned out: the first block that was not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Thinned {
+    /// Those before have no seconds any more.
+    coarse: u32,
+    /// Those before have nothing any more that only history asks for.
+    told: u32,
+    /// Those before are one in three.
+    grouped: u32,
+}
+
+impl Thinned {
+    /// Whether less is left of a block after `later`.
+    fn differs(&self, later: &Self, number: u32) -> bool {
+        (self.coarse..later.coarse).contains(&number) || (self.told..later.told).contains(&number)
+    }
+
+    /// What is left of a block. `is_known` says whether a better reporter counted at the time.
+    fn of<'a>(&self, block: Opened<'a>, is_known: bool) -> Opened<'a> {
+        let mut rest = block.rest;
+        (rest.request_bytes, rest.response_bytes) = (0, 0);
+        Opened {
+            seconds: if block.number < self.coarse { &[] } else { block.seconds },
+            latency: if is_known { Buckets::EMPTY } else { block.latency },
+            self_time: Buckets::EMPTY,
+            rest,
+            ..block
+        }
+    }
 }
 
 impl Tally {
-    /// Adds a window to the pane of the second it starts in.
+    /// Adds a window to the second and the block it starts in. What is older than the newest by a week is left out.
     pub(super) fn count(&mut self, window: &EdgeWindow) {
-        let brief = Brief::of(window);
-        let newest = self.briefs.back().map_or(0, |pane| pane.start);
-        let at = if newest < brief.start {
-            self.briefs.len()
-        } else {
-            self.briefs.partition_point(|pane| pane.start < brief.start)
-        };
-        if self.briefs.get(at).is_none_or(|pane| pane.start != brief.start) {
-            self.briefs.insert(at, Brief { start: brief.start, ..self.until(at) });
-            self.rests.insert(at, Rest::default());
+        let second = narrow(window.start.as_secs());
+        let number = second / SECS;
+        if self.blocks.is_empty() || number > self.newest.saturating_add(MAX_BLOCKS) {
+            self.blocks.clear();
+            (self.newest, self.newest_at) = (number, 0);
+        } else if number.saturating_add(MAX_BLOCKS) < self.newest {
+            return;
         }
-        self.briefs.range_mut(at..).for_each(|pane| pane.wrapping_add(&brief));
-        if let Some(rest) = self.rests.get_mut(at) {
-            rest.add(&Rest {
-                answered_failures: narrow(window.counts.answered_failures),
-                induced: narrow(window.counts.induced),
-                request_bytes: window.counts.request_bytes,
-                response_bytes: window.counts.response_bytes,
-                ..Rest::default()
-            });
-            rest.latency.merge(&window.latency);
-            rest.self_time.merge(&window.self_time);
+        let (at, known) = self.find(number);
+        let length = known.map_or(0, |block| block.length());
+        let kept = Kept { seconds: number >= self.thinned.coarse, history: number >= self.thinned.told };
+        let mut block = Vec::with_capacity(256);
+        known.map_or_else(|| Opened::at(second), |block| block.open()).write_with(&mut block, window, kept);
+        self.put(at, length, &block);
+        if number >= self.newest {
+            (self.newest, self.newest_at) = (number, at as u32);
+        } else {
+            // A block may become shorter: counts that are even again take fewer bytes.
+            self.newest_at = self.newest_at + block.len() as u32 - length as u32;
         }
     }
 
     /// Whether nothing of the last ten minutes is in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.briefs.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
     }
 
-    /// The panes that start in `[from, to)`, in whole seconds.
+    /// The seconds that start in `[from, to)`, in whole seconds; of old blocks the whole, at its first second.
     pub(super) fn seconds(&self, from: u32, to: u32) -> impl Iterator<Item = Brief> {
-        let first = self.first(from);
-        let before = std::iter::once(self.until(first)).chain(self.briefs.range(first..).copied());
-        let panes = self.briefs.range(first..).take_while(move |pane| pane.start < to);
-        panes.zip(before).map(|(pane, before)| pane.minus(&before))
+        let panes = self.touched((from, to)).flat_map(Block::panes);
+        panes.filter(move |pane| pane.start >= from && pane.start < to)
     }
 
     /// Their sum.
     pub(super) fn brief(&self, from: u32, to: u32) -> Brief {
-        let (first, last) = (self.first(from), self.first(to));
-        if first >= last {
-            return Brief { start: from, ..Brief::default() };
-        }
-        Brief { start: from, ..self.until(last).minus(&self.until(first)) }
+        let mut sum = Brief { start: from, ..Brief::default() };
+        self.touched((from, to)).for_each(|block| block.add_to(&mut sum, (from, to)));
+        sum
     }
 
     /// Whether a request was counted in `[from, to)`.
@@ -115,98 +136,127 @@ impl Tally {
         self.brief(from, to).requests > 0
     }
 
-    /// Everything from panes that start in `[from, to)`.
+    /// Everything from `[from, to)`.
     pub(super) fn sum(&self, from: Timestamp, to: Timestamp) -> Sum {
-        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
-        let mut sum = Sum::default();
-        for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
-            sum.counts.merge(&counts(&brief, rest));
-            sum.latency.merge(&rest.latency);
-            sum.self_time.merge(&rest.self_time);
+        let (mut sum, mut latency, mut self_time) = (Sum::default(), Dense::new(), None);
+        for (counts, opened) in self.opened(from, to) {
+            sum.counts.merge(&counts);
+            if !opened.latency.is_empty() {
+                latency.add(opened.latency, opened.brief.micros);
+            }
+            if !opened.self_time.is_empty() {
+                self_time.get_or_insert_with(Dense::new).add(opened.self_time, opened.brief.self_micros);
+            }
         }
+        sum.latency = latency.histogram();
+        sum.self_time = self_time.map_or_else(Histogram::default, |dense| dense.histogram());
         sum
     }
 
     /// Like [`Self::sum`], counts only.
     pub(super) fn counts(&self, from: Timestamp, to: Timestamp) -> EdgeCounts {
-        let (from, to) = (narrow(from.as_secs()), narrow(to.as_secs()));
         let mut sum = EdgeCounts::default();
-        for (brief, rest) in self.seconds(from, to).zip(self.rests.range(self.first(from)..)) {
-            sum.merge(&counts(&brief, rest));
-        }
+        self.opened(from, to).for_each(|(counts, _)| sum.merge(&counts));
         sum
     }
 
-    /// Merges old panes and drops what is older than ten minutes.
-    pub(super) fn thin_out(&mut self, now: Timestamp) {
+    /// Drops what is older than ten minutes, the seconds of what is older than 75 s, and, of what is older than that or ends by `drained_to`, what only
+    /// history asks for; after three minutes, blocks become longer. `better` are the reporters that are asked first. `room` is memory to work in.
+    pub(super) fn thin_out(&mut self, (now, drained_to): (Timestamp, Timestamp), better: &[&Self], room: &mut Vec<u8>) {
         let oldest = narrow((now - KEPT).as_secs());
-        while self.briefs.front().is_some_and(|pane| pane.start < oldest) {
-            self.base = self.briefs.pop_front().unwrap_or(self.base);
-            self.rests.pop_front();
+        let ago = |seconds: u32| narrow(now.as_secs()).saturating_sub(seconds) / SECS;
+        let coarse = ago(FINE_SECS).max(self.thinned.coarse);
+        let told = coarse.max(narrow(drained_to.as_secs()) / SECS).max(self.thinned.told);
+        let thinned = Thinned { coarse, told, grouped: (ago(SINGLE_SECS) / GROUP * GROUP).max(self.thinned.grouped) };
+        let ends = self.each().next().is_some_and(|(_, block)| block.first_second() < oldest);
+        if self.blocks.is_empty() || !(ends || thinned != self.thinned) {
+            return;
         }
-        let fine_from = narrow(now.as_secs()).saturating_sub(FINE_SECS);
-        let mut at = self.briefs.partition_point(|pane| pane.start < fine_from);
-        let coarse = |pane: &Brief| pane.start / COARSE_SECS;
-        while at > 1 {
-            at -= 1;
-            if self.briefs.get(at).map(coarse) != self.briefs.get(at - 1).map(coarse) {
-                continue;
+        room.clear();
+        let before = std::mem::replace(&mut self.thinned, thinned);
+        let (mut newest_at, mut group) = (0, Vec::new());
+        for (_, block) in self.each().filter(|(_, block)| block.first_second() >= oldest) {
+            let is_next = |known: &Opened<'_>| known.number / GROUP != block.number / GROUP;
+            if group.first().is_some_and(is_next) {
+                Opened::write_group(&group, room);
+                group.clear();
             }
-            if let (Some(next), Some(rest)) = (self.briefs.remove(at), self.rests.remove(at))
-                && let (Some(pane), Some(known)) = (self.briefs.get_mut(at - 1), self.rests.get_mut(at - 1))
-            {
-                *pane = Brief { start: pane.start, ..next };
-                known.add(&rest);
+            newest_at = room.len();
+            if (before.grouped..thinned.grouped).contains(&block.number) {
+                group.push(block.open());
+            } else if before.differs(&thinned, block.number) {
+                let is_known = |tally: &&Self| tally.counted(block.start(), block.start() + SECS);
+                thinned.of(block.open(), better.iter().any(is_known)).write(room);
+            } else {
+                block.copy(room);
             }
         }
-    }
-
-    /// The sum of the panes before a place.
-    fn until(&self, at: usize) -> Brief {
-        at.checked_sub(1).and_then(|before| self.briefs.get(before)).copied().unwrap_or(self.base)
-    }
-
-    /// The place of the first pane that does not start before `from`.
-    fn first(&self, from: u32) -> usize {
-        let Some(newest) = self.briefs.back() else { return 0 };
-        if newest.start < from {
-            return self.briefs.len();
+        Opened::write_group(&group, room);
+        self.newest_at = newest_at as u32;
+        self.blocks.clear();
+        self.blocks.extend_from_slice(room);
+        if self.blocks.capacity() > self.blocks.len() + 4 * STEP {
+            self.blocks.shrink_to(self.blocks.len() + STEP);
         }
-        // Where traffic flows every second has its pane, and the place can be told from the newest.
-        let guess = (self.briefs.len() - 1).saturating_sub((newest.start - from) as usize);
-        let before = |at: usize| self.briefs.get(at).is_some_and(|pane| pane.start < from);
-        if !before(guess) && (guess == 0 || before(guess - 1)) {
-            return guess;
+    }
+
+    /// The blocks in which anything was counted in `[from, to)`, with the counts of that span.
+    fn opened(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (EdgeCounts, Opened<'_>)> {
+        let span = (narrow(from.as_secs()), narrow(to.as_secs()));
+        self.touched(span).filter_map(move |block| {
+            let mut brief = Brief::default();
+            block.add_to(&mut brief, span);
+            let opened = block.open();
+            (brief.requests > 0 || brief.attempts > 0).then(|| (opened.counts(&brief, span), opened))
+        })
+    }
+
+    /// The blocks that a span touches.
+    fn touched(&self, (from, to): (u32, u32)) -> impl Iterator<Item = Block<'_>> {
+        let (first, end) = (from / SECS, to.div_ceil(SECS));
+        let blocks = self.each().map(|(_, block)| block);
+        blocks.skip_while(move |block| block.number < first).take_while(move |block| block.number < end)
+    }
+
+    /// Every block with its place.
+    fn each(&self) -> impl Iterator<Item = (usize, Block<'_>)> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let (at, block) = (next, self.at(next)?);
+            next += block.length();
+            Some((at, block))
+        })
+    }
+
+    fn at(&self, at: usize) -> Option<Block<'_>> {
+        Block::read(self.blocks.get(at..)?, self.newest)
+    }
+
+    /// Where a block is, or belongs.
+    fn find(&self, number: u32) -> (usize, Option<Block<'_>>) {
+        if number > self.newest || self.blocks.is_empty() {
+            return (self.blocks.len(), None);
         }
-        self.briefs.partition_point(|pane| pane.start < from)
+        if number == self.newest {
+            let at = self.newest_at as usize;
+            return (at, self.at(at));
+        }
+        let found = self.each().find(|(_, block)| block.number >= number);
+        let at = found.map_or(self.blocks.len(), |(at, _)| at);
+        (at, found.map(|(_, block)| block).filter(|block| block.number == number))
     }
-}
 
-impl Rest {
-    fn add(&mut self, other: &Self) {
-        self.answered_failures = self.answered_failures.saturating_add(other.answered_failures);
-        self.induced = self.induced.saturating_add(other.induced);
-        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
-        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
-        self.latency.merge(&other.latency);
-        self.self_time.merge(&other.self_time);
-    }
-}
-
-fn counts(brief: &Brief, rest: &Rest) -> EdgeCounts {
-    EdgeCounts {
-        requests: brief.requests.into(),
-        failed: brief.failed.into(),
-        cancelled: brief.cancelled.into(),
-        shed: brief.shed.into(),
-        attempts: brief.attempts.into(),
-        retries: brief.retries.into(),
-        answered_failures: rest.answered_failures.into(),
-        transport_failures: brief.transport_failures.into(),
-        induced: rest.induced.into(),
-        origin_failures: brief.origin_failures.into(),
-        propagated_failures: brief.propagated_failures.into(),
-        request_bytes: rest.request_bytes,
-        response_bytes: rest.response_bytes,
+    /// Puts a block in the place of `length` bytes.
+    fn put(&mut self, at: usize, length: usize, block: &[u8]) {
+        let more = block.len().saturating_sub(length);
+        if self.blocks.capacity() - self.blocks.len() < more {
+            self.blocks.reserve_exact(more.next_multiple_of(STEP));
+        }
+        if at + length >= self.blocks.len() {
+            self.blocks.truncate(at);
+            self.blocks.extend_from_slice(block);
+        } else {
+            self.blocks.splice(at..at + length, block.iter().copied());
+        }
     }
 }

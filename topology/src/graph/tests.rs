@@ -169,3 +169,68 @@ fn a_guess_is_taken_back_with_its_node_unless_more_is_known() {
     assert!(!graph.forget_guess(&counted.key), "a sidecar counted it");
     assert!(graph.edge(&counted.key).is_some());
 }
+
+/// One reporter's second with latencies, self times, failures and bytes.
+fn full(reporter: Reporter, second: u64, requests: u64) -> EdgeWindow {
+    let mut latency = Histogram::default();
+    (0..requests).for_each(|n| latency.record(Duration::from_micros(900 + n * 700 + second % 7 * 100)));
+    let failed = requests / 3;
+    let self_time = if reporter == Reporter::Server { latency.clone() } else { Histogram::default() };
+    let counts = EdgeCounts {
+        failed,
+        attempts: requests + 1,
+        retries: 1,
+        answered_failures: failed,
+        request_bytes: requests * 100,
+        ..window("a", "b", second, requests).counts
+    };
+    EdgeWindow { reporter, counts, latency, self_time, ..window("a", "b", second, requests) }
+}
+
+proptest! {
+    /// Packed blocks add up to what was counted, whatever the order of arrival: counts to the second, histograms by ten seconds.
+    #[test]
+    fn what_is_packed_is_what_was_counted(seconds in prop::collection::vec((0u64..60, 1u64..30), 1..80), span in (0u64..60, 1u64..60)) {
+        let mut graph = ServiceGraph::new(Limits::default());
+        let begin = NOW.as_secs() - 60;
+        let mut sum = Sum::default();
+        let mut asked = EdgeCounts::default();
+        let (from, to) = (begin + span.0, begin + span.0 + span.1);
+        for (second, requests) in &seconds {
+            let window = full(Reporter::Server, begin + second, *requests);
+            graph.observe(&window, NOW);
+            sum.merge(&Sum { counts: window.counts, latency: window.latency.clone(), self_time: window.self_time.clone() });
+            if (from..to).contains(&(begin + second)) {
+                asked.merge(&window.counts);
+            }
+        }
+        graph.tidy(NOW);
+        let edge = graph.edge(&"a>b:http".parse().unwrap()).unwrap();
+        prop_assert_eq!(edge.sum_by(Reporter::Server, NOW - Duration::from_secs(60), NOW), sum);
+        let read = edge.counts_by(Reporter::Server, Timestamp::from_secs(from), Timestamp::from_secs(to));
+        prop_assert_eq!((read.requests, read.failed, read.attempts, read.retries), (asked.requests, asked.failed, asked.attempts, asked.retries));
+        let drained: Vec<EdgeWindow> = (0..30).flat_map(|n| graph.drain_windows(NOW + Duration::from_secs(n))).collect();
+        prop_assert!(drained.iter().all(|window| window.counts.is_plausible()));
+    }
+}
+
+#[test]
+fn old_blocks_keep_counts_and_the_latency_of_the_best_reporter() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    for second in 0..500 {
+        let at = NOW + Duration::from_secs(second);
+        for reporter in [Reporter::Client, Reporter::Server] {
+            graph.observe(&full(reporter, at.as_secs(), 6), at);
+        }
+        graph.tidy(at);
+        graph.drain_windows(at);
+    }
+    let edge = graph.edge(&"a>b:http".parse().unwrap()).unwrap();
+    let (end, far) = (NOW + Duration::from_secs(500), NOW + Duration::from_secs(20));
+    let [client, server] = [Reporter::Client, Reporter::Server].map(|reporter| edge.sum_by(reporter, far, end));
+    assert_eq!((client.counts.requests, server.counts.requests, client.counts.failed), (2_880, 2_880, 960));
+    assert_eq!(client.latency.count(), 2_880);
+    assert!(server.latency.count() < 400 && server.self_time.count() < 400, "history has the rest");
+    let old = edge.sum_by(Reporter::Client, NOW + Duration::from_secs(200), NOW + Duration::from_secs(260));
+    assert_eq!(old.counts.requests, 360, "to half a minute after three");
+}

@@ -244,7 +244,7 @@ pub(in crate::detect) fn flows(
     for (key, state) in near {
         let served = state.brief_by(Reporter::Server, since, to);
         let (flow, counted) = flow(view, (key, state), &served, (since, to));
-        let lost = lives.lost(key, &flow);
+        let lost = lives.lost((key, state), &flow);
         flows.push((key.clone(), Flow { lost, ..flow }));
         counts.push((key.clone(), counted));
         if served.self_timed > 0 {

@@ -87,9 +87,11 @@ impl<'a> Lives<'a> {
     }
 
     /// How many of an edge's failures were lost on the way: its server neither failed them nor was slow, and answered others at the same moments.
-    pub(super) fn lost(&mut self, key: &EdgeKey, flow: &Flow) -> f64 {
+    pub(super) fn lost(&mut self, (key, state): (&EdgeKey, &EdgeState), flow: &Flow) -> f64 {
         let lost = (flow.reached - flow.answered).max(0.0);
-        let Some(state) = self.view.graph.edge(key).filter(|_| lost >= 1.0 && flow.seen.is_some()) else { return 0.0 };
+        if lost < 1.0 || flow.seen.is_none() {
+            return 0.0;
+        }
         let served = state.brief_by(Reporter::Server, self.since, self.until).mean();
         let watch = self.view.watches.at(state);
         let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
