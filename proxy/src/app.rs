@@ -43,7 +43,7 @@ use crate::tally::Shard;
 use crate::tls::TlsError;
 use crate::trace_context::Sampler;
 use crate::worker::{Addresses, Connections, Half, Shared, Worker};
-use crate::{access_log, config_view, discover, gateway, headers};
+use crate::{access_log, config_view, discover, gateway, headers, priority};
 
 /// Time for the last report to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -264,6 +264,8 @@ impl Proxy {
             workers.push(Arc::clone(&carrier.worker));
             ended.push(carrier.start(drain.clone()).map_err(StartError::Runtime)?);
         }
+        // The workers' threads are there: they inherit what their starter had.
+        priority::step_back();
         let shared = parts.shared;
         runtime.block_on(async {
             let link = CollectorLink::new(&parts.collector, &parts.attributes);

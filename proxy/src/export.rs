@@ -23,7 +23,7 @@ use crate::worker::Shared;
 const MAX_REPORTS: usize = 120;
 /// Time between two reports.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long spans are gathered.
+/// How long spans are gathered that are no batch.
 const GATHER: Duration = Duration::from_millis(500);
 /// Pause after a failure, doubling from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -149,15 +149,20 @@ pub(crate) async fn send_transitions(
 /// Sends spans in batches.
 pub(crate) async fn send_spans(link: CollectorLink, shared: Arc<Shared>) {
     loop {
-        tokio::time::sleep(GATHER).await;
+        shared.spans.gathered(GATHER).await;
         send_waiting_spans(&link, &shared).await;
     }
 }
 
 async fn send_waiting_spans(link: &CollectorLink, shared: &Shared) {
-    let batch = shared.spans.take();
-    if !batch.is_empty() && link.traces(sidecar::encode_spans(&batch, &shared.sidecar)).await.is_err() {
-        shared.dropped.spans_unsent.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    loop {
+        let batch = shared.spans.take();
+        if batch.is_empty() {
+            return;
+        }
+        if link.traces(sidecar::encode_spans(&batch, &shared.sidecar)).await.is_err() {
+            shared.dropped.spans_unsent.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
     }
 }
 

@@ -74,6 +74,7 @@ mod silence;
 mod trace_context;
 mod trace_forms;
 
+mod priority;
 mod pump;
 mod tcp;
 mod upgrade;
