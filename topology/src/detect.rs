@@ -178,7 +178,9 @@ impl Detector {
         self.incidents.iter_mut().for_each(Tracked::clear_degraded);
         let (degraded, bridges) = self.bridged(graph, degraded, now);
         for component in components(graph, &degraded, &bridges) {
-            for part in self.split(graph, component, now) {
+            let mut parts = self.split(graph, component, now);
+            parts.sort_by_key(|part| !self.is_told_of(part));
+            for part in parts {
                 self.assign(graph, part, now);
             }
         }
@@ -319,6 +321,14 @@ impl Detector {
         roots::split(&view, component, &known, now)
     }
 
+    /// Whether an incident that does not know yet where it begins suspects where this part does, and so has the first right to it.
+    fn is_told_of(&self, part: &Part) -> bool {
+        let open =
+            self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none() && tracked.roots.is_empty());
+        let mut suspected = open.filter_map(|tracked| tracked.incident.origin());
+        suspected.any(|suspect| part.roots.contains(suspect))
+    }
+
     /// For each incident what belongs to the others that go on: it explains nothing here.
     fn others(&self) -> Vec<Others> {
         let live = |tracked: &&Tracked| tracked.incident.resolved.is_none() && !tracked.merged;
@@ -343,30 +353,58 @@ impl Detector {
         part.roots.is_empty() && part.edges.iter().all(|key| self.trips.of(key).last().is_some_and(fresh))
     }
 
-    /// Gives a part to the incident it belongs to, opening one or merging two where needed.
-    fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
+    /// The incidents that a part may belong to, oldest first; none where it is better asked again.
+    fn claimants(&self, part: &Part, now: Timestamp) -> Option<Vec<usize>> {
         let reopen = self.settings.reopen_within;
-        let mut matching: Vec<usize> = (0..self.incidents.len())
-            .filter(|at| self.incidents.get(*at).is_some_and(|tracked| tracked.claims(&part, now, reopen)))
-            .collect();
+        let is = |at: usize, wanted: &dyn Fn(&Tracked) -> bool| self.incidents.get(at).is_some_and(wanted);
+        let all = 0..self.incidents.len();
+        let mut matching: Vec<usize> = all.filter(|at| is(*at, &|tracked| tracked.claims(part, now, reopen))).collect();
         // What goes on is not taken over by an incident that was over when it began.
-        let goes_on = |at: &usize| self.incidents.get(*at).is_some_and(|tracked| tracked.is_going_on(now));
+        let goes_on = |at: &usize| is(*at, &|tracked| tracked.is_going_on(now));
         if matching.iter().any(goes_on) {
             matching.retain(goes_on);
-        } else if !matching.is_empty() && self.is_half_heard(&part, now) {
-            return;
+        } else if !matching.is_empty() && self.is_half_heard(part, now) {
+            return None;
         }
-        let Some(first) = (!matching.is_empty()).then(|| matching.remove(0)) else {
+        // Where a part does not show yet where it begins, who does not know that of itself either comes before one whose origin has no share in it.
+        let is_open = |at: &usize| is(*at, &|tracked| tracked.roots.is_empty());
+        if part.roots.is_empty() && matching.iter().any(is_open) {
+            matching.retain(is_open);
+        }
+        Some(matching)
+    }
+
+    /// Whether incidents, of which the first is one, may all have the same cause as that.
+    fn may_be_one(&self, incidents: &[usize]) -> bool {
+        let mut incidents = incidents.iter().filter_map(|at| self.incidents.get(*at));
+        let first = incidents.next();
+        first.is_none_or(|first| incidents.all(|other| first.may_share_roots(&other.touched, &other.roots)))
+    }
+
+    /// Gives a part to the incident it belongs to, opening one or merging two where needed.
+    fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
+        let Some(matching) = self.claimants(&part, now) else { return };
+        let Some((first, others)) = matching.split_first() else {
             self.opened += 1;
             self.incidents.push(Tracked::open(part, now, self.opened));
             return;
         };
-        for other in matching {
-            let absorbed = self.incidents.get_mut(other).map(Tracked::merge_away);
-            if let (Some(absorbed), Some(tracked)) = (absorbed, self.incidents.get_mut(first)) {
+        if part.roots.is_empty() && !self.may_be_one(&matching) {
+            // Callers that several faults have hurt, and no sign of any of these: it is the rest of all of them.
+            matching.iter().for_each(|at| self.give(graph, *at, part.clone(), now));
+            return;
+        }
+        for other in others {
+            let absorbed = self.incidents.get_mut(*other).map(Tracked::merge_away);
+            if let (Some(absorbed), Some(tracked)) = (absorbed, self.incidents.get_mut(*first)) {
                 tracked.absorb(absorbed);
             }
         }
+        self.give(graph, *first, part, now);
+    }
+
+    /// Gives an incident what of a part it explains.
+    fn give(&mut self, graph: &ServiceGraph, at: usize, part: Part, now: Timestamp) {
         let view = View {
             settings: &self.settings,
             graph,
@@ -375,8 +413,8 @@ impl Detector {
             trips: &self.trips,
         };
         let part =
-            self.incidents.get(first).map_or_else(Part::default, |tracked| incident::explained(&view, tracked, part));
-        if let Some(tracked) = self.incidents.get_mut(first).filter(|_| !part.edges.is_empty()) {
+            self.incidents.get(at).map_or_else(Part::default, |tracked| incident::explained(&view, tracked, part));
+        if let Some(tracked) = self.incidents.get_mut(at).filter(|_| !part.edges.is_empty()) {
             tracked.set_degraded(part, now);
         }
     }

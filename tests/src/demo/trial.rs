@@ -56,9 +56,9 @@ struct Seen {
 #[derive(Debug)]
 pub struct Row {
     fault: Fault,
-    /// How many faults began with it, itself included, and how many incidents there were then.
+    /// How many faults began with it, itself included, and the incidents that there were then.
     faults: usize,
-    incidents: usize,
+    incidents: Vec<Incident>,
     begun: Timestamp,
     seconds: f64,
     seen: Option<Seen>,
@@ -110,7 +110,8 @@ impl Demo {
             let seen_as = of(&seen, fault).or_else(|| seen.values().next()).cloned();
             let mut opened = told.iter().filter(|told| told.notice == "opened" && told.at >= begun);
             let told = seen_as.as_ref().and_then(|seen| opened.find(|told| told.incident.id == seen.last.id)).cloned();
-            let (fault, faults, incidents) = (fault.clone(), faults.len(), seen.len());
+            let (fault, faults) = (fault.clone(), faults.len());
+            let incidents = seen.values().map(|seen| seen.last.clone()).collect();
             Row { fault, faults, incidents, begun, seconds: seconds as f64, seen: seen_as, told }
         };
         Ok(faults.iter().map(row).collect())
@@ -165,12 +166,29 @@ impl Row {
     /// # Errors
     /// When any of that is not so.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.incidents == self.faults, "{} incidents of {} faults:\n{self}", self.incidents, self.faults);
+        let found = self.incidents.len();
+        ensure!(found == self.faults, "{found} incidents of {} faults:\n{self}\n{}", self.faults, self.told_apart());
         let Some(seen) = &self.seen else { anyhow::bail!("not seen:\n{self}") };
         ensure!(is_at(seen.last.origin(), &self.fault), "suspected in the end:\n{self}");
         ensure!(self.told.as_ref().is_some_and(|told| is_at(told.incident.origin(), &self.fault)), "told of:\n{self}");
         ensure!(seen.phases.is_sorted(), "phases out of order:\n{self}");
         Ok(())
+    }
+
+    /// The incidents, each with whom it suspects and what was folded into it.
+    fn told_apart(&self) -> String {
+        let line = |incident: &Incident| {
+            let Incident { id, phase, started_at, detected_at, .. } = incident;
+            let suspects = incident
+                .suspected_origins
+                .iter()
+                .map(|of| format!("\n  {:.2} {} {:?}", of.score, of.service, of.evidence));
+            let folded =
+                incident.folded.iter().map(|folded| format!("\n  {} {} {}", folded.at, folded.kind, folded.edge));
+            let more: String = suspects.chain(folded).collect();
+            format!("{id} {phase:?}, started {started_at}, detected {detected_at}{more}\n")
+        };
+        self.incidents.iter().map(line).collect()
     }
 
     /// Fails unless it was told within two seconds of the first breaker: on a machine that has nothing else to do.
@@ -195,7 +213,7 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "| {} {} | ", self.fault.service, self.fault.kind)?;
-        let Some(seen) = &self.seen else { return write!(f, "nobody | | | | | {} |", self.incidents) };
+        let Some(seen) = &self.seen else { return write!(f, "nobody | | | | | {} |", self.incidents.len()) };
         let named = |incident: &Incident| incident.origin().unwrap_or("nobody").replace("shop/", "");
         write!(f, "{}", self.told.as_ref().map_or("nobody".to_owned(), |told| named(&told.incident)))?;
         if seen.suspects.len() > 1 {
@@ -216,6 +234,12 @@ impl fmt::Display for Row {
         let phases: Vec<&str> = seen.phases.iter().map(|phase| phase.as_str()).collect();
         let over = seconds(self.begun, seen.turned) - self.seconds;
         let over = if seen.last.phase == Phase::Resolved { format!("{over:.0} s") } else { "not yet".to_owned() };
-        write!(f, " | {told} | {after} | {} | {over} | {} of {} |", phases.join(", "), self.incidents, self.faults)
+        write!(
+            f,
+            " | {told} | {after} | {} | {over} | {} of {} |",
+            phases.join(", "),
+            self.incidents.len(),
+            self.faults
+        )
     }
 }

@@ -138,7 +138,7 @@ impl Tracked {
     /// A part whose roots have nothing to do with this incident's is another fault, whatever callers they share.
     pub(super) fn claims(&self, part: &Part, now: Timestamp, reopen: std::time::Duration) -> bool {
         let component = &part.edges;
-        if self.merged || !self.may_share_roots(part) {
+        if self.merged || !self.may_share_roots(&part.edges, &part.roots) {
             return false;
         }
         if self.is_going_on(now) {
@@ -160,12 +160,13 @@ impl Tracked {
         self.incident.resolved.is_none() && now.since(self.last_degraded) < QUIET
     }
 
-    fn may_share_roots(&self, part: &Part) -> bool {
-        if self.roots.is_empty() || part.roots.is_empty() || !self.roots.is_disjoint(&part.roots) {
+    /// Whether what began at other roots may have to do with this incident: unless one cannot reach the other over calls of either.
+    pub(super) fn may_share_roots(&self, edges: &BTreeSet<EdgeKey>, roots: &BTreeSet<Suspect>) -> bool {
+        if self.roots.is_empty() || roots.is_empty() || !self.roots.is_disjoint(roots) {
             return true;
         }
-        let roots: Vec<Suspect> = self.roots.iter().chain(&part.roots).cloned().collect();
-        let reach = Reached::of(self.touched.union(&part.edges), &roots);
+        let roots: Vec<Suspect> = self.roots.iter().chain(roots).cloned().collect();
+        let reach = Reached::of(self.touched.union(edges), &roots);
         let own = self.roots.len();
         (0..own).any(|one| (own..roots.len()).any(|other| reach.related(one, other)))
     }

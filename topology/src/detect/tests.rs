@@ -433,6 +433,11 @@ impl Shop {
     /// Seconds in which a page has two optional parts, 80 requests a second each; of a part's name and how many of its calls fail, all of them
     /// when its breaker sheds them.
     fn run_parts(&mut self, seconds: u64, parts: [(&str, u64, u64); 2]) {
+        self.run_parts_while(seconds, 0, parts);
+    }
+
+    /// The same while a share of all checkouts fails in the database.
+    fn run_parts_while(&mut self, seconds: u64, failing_percent: u64, parts: [(&str, u64, u64); 2]) {
         for _ in 0..seconds {
             for (part, failed, shed) in parts {
                 let counts = EdgeCounts {
@@ -448,7 +453,7 @@ impl Shop {
                 self.flow(("shop/catalogue", part), counts, (5, 4));
                 self.second -= 1;
             }
-            self.run(1, 0, &[]);
+            self.run(1, failing_percent, &[]);
         }
     }
 
@@ -470,6 +475,30 @@ fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
     shop.breaker("shop/catalogue", "shop/search", BreakerState::Open);
     shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
     assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
+}
+
+/// As seen in the demo: breakers opened for two new faults nearer to the users, on edges that a fault from before them had hurt as well.
+#[test]
+fn what_is_new_stays_apart_from_a_fault_that_recovers_on_the_same_way() {
+    for (first, second) in [("shop/ads", "shop/search"), ("shop/search", "shop/ads")] {
+        let mut shop = Shop::new();
+        let well = [(first, 0, 0), (second, 0, 0)];
+        shop.run_parts(40, well);
+        shop.run_parts_while(20, 50, well);
+        shop.run_parts(20, well);
+        assert_eq!(shop.only().phase, Phase::Recovering);
+        let before = shop.notices.len();
+        for (client, server) in [("shop/catalogue", first), ("shop/catalogue", second), ("shop/gateway", "shop/web")] {
+            shop.breaker(client, server, BreakerState::Open);
+            shop.evaluate();
+        }
+        shop.run_parts(1, [(first, 5, 0), (second, 5, 0)]);
+        shop.run_parts(10, [(first, 0, 80), (second, 0, 80)]);
+        assert_eq!(shop.origins(), ["shop/db", first, second]);
+        let told: Vec<Notice> = shop.notices[before..].iter().map(|(_, notice, _)| *notice).collect();
+        // The first spreads to the gateway; neither goes into another.
+        assert_eq!(told, [Notice::Opened, Notice::Opened, Notice::LevelRose]);
+    }
 }
 
 #[test]
