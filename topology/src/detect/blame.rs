@@ -32,8 +32,9 @@
 //!
 //! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
 use tripline_model::{EdgeKey, ServiceName};
 
 use super::incident::Others;
@@ -194,13 +195,23 @@ struct Blamed {
 }
 
 impl Flows {
-    /// Numbers services and edges.
-    pub(super) fn new(mut edges: Vec<(EdgeKey, Flow)>, self_time: &BTreeMap<ServiceName, f64>) -> Self {
-        edges.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut names: Vec<&ServiceName> = edges.iter().flat_map(|(key, _)| [&key.client, &key.server]).collect();
+    /// Numbers services and edges, which are in the order of their keys, each key once.
+    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &FxHashMap<ServiceName, f64>) -> Self {
+        let mut numbers: FxHashMap<&ServiceName, usize> = FxHashMap::default();
+        // The order in which names were met; at the end, by that order, the one of the names.
+        let mut ends = Vec::with_capacity(edges.len());
+        for (key, _) in &edges {
+            let mut met = |name| {
+                let next = numbers.len();
+                *numbers.entry(name).or_insert(next)
+            };
+            ends.push([met(&key.client), met(&key.server)]);
+        }
+        let mut names: Vec<(&ServiceName, usize)> = numbers.into_iter().collect();
         names.sort_unstable();
-        names.dedup();
-        let node = |name: &&ServiceName| Node {
+        let mut number = vec![0; names.len()];
+        names.iter().enumerate().for_each(|(at, (_, met))| number[*met] = at);
+        let node = |(name, _): &(&ServiceName, usize)| Node {
             name: (*name).clone(),
             self_time: self_time.get(*name).copied(),
             into: Vec::new(),
@@ -209,9 +220,8 @@ impl Flows {
             well: 0,
         };
         let mut flows = Self { services: names.iter().map(node).collect(), edges: Vec::with_capacity(edges.len()) };
-        for (at, (key, flow)) in edges.into_iter().enumerate() {
-            let (client, server) = (flows.number(&key.client), flows.number(&key.server));
-            let (Some(client), Some(server)) = (client, server) else { continue };
+        for (at, ((key, flow), ends)) in edges.into_iter().zip(ends).enumerate() {
+            let [client, server] = ends.map(|met| number[met]);
             flows.services[client].from.push(at);
             let node = &mut flows.services[server];
             node.into.push(at);
@@ -228,11 +238,11 @@ impl Flows {
         self.edges.get(at).map(|edge| &edge.flow)
     }
 
-    /// The calls to a service, by client.
-    pub(super) fn calls_to<'a>(&'a self, service: &ServiceName) -> impl Iterator<Item = (&'a EdgeKey, &'a Flow)> {
+    /// The calls to a service, by client, each with its place in the order of all edges.
+    pub(super) fn calls_to<'a>(&'a self, service: &ServiceName) -> impl Iterator<Item = (usize, &'a Flow)> {
         let node = self.number(service).and_then(|at| self.services.get(at));
         let edges = node.into_iter().flat_map(|node| &node.into);
-        edges.filter_map(|at| self.edges.get(*at)).map(|edge| (&edge.key, &edge.flow))
+        edges.filter_map(|at| self.edges.get(*at).map(|edge| (*at, &edge.flow)))
     }
 
     /// Seconds of self time above normal, where a sidecar knows it.
@@ -447,6 +457,8 @@ impl Flows {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// Flows of edges given as (client, server, requests, failed, shed).
@@ -466,7 +478,7 @@ mod tests {
     }
 
     fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {
-        Flows::new(edges.into_iter().collect(), &BTreeMap::new()).share_failures(&[target.into()])
+        Flows::new(edges.into_iter().collect(), &FxHashMap::default()).share_failures(&[target.into()])
     }
 
     fn top(shares: &Shares) -> (String, f64) {
@@ -553,7 +565,7 @@ mod tests {
             let entry = key.server == ServiceName::from("web");
             (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
         }
-        let self_time = [("web".into(), 60.0), ("db".into(), 30.0)].into();
+        let self_time = FxHashMap::from_iter([("web".into(), 60.0), ("db".into(), 30.0)]);
         let crowded = Flows::new(flows.clone().into_iter().collect(), &self_time);
         assert_eq!(top(&crowded.share_failures(&["web".into()])), ("db".into(), 1.0));
         flows.values_mut().for_each(|flow| flow.slower = 3.0);
@@ -565,7 +577,7 @@ mod tests {
     fn added_latency_is_charged_to_self_time() {
         let mut flows = flows(&[("user", "web", 100.0, 0.0, 0.0), ("web", "db", 100.0, 0.0, 0.0)]);
         flows.values_mut().for_each(|flow| flow.slower = 30.0);
-        let self_time = [("web".into(), 1.0), ("db".into(), 29.0)].into();
+        let self_time = FxHashMap::from_iter([("web".into(), 1.0), ("db".into(), 29.0)]);
         let flows = Flows::new(flows.into_iter().collect(), &self_time);
         let (service, score) = top(&flows.share_latency(&["web".into()]));
         assert!(service == "db" && score > 0.9, "{service} {score}");

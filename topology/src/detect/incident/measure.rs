@@ -1,8 +1,9 @@
 //! The numbers of an incident: flows since it started, candidates with evidence, blast radius.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
 use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, open, ways};
@@ -18,8 +19,8 @@ pub(super) const MAX_CANDIDATES: usize = 5;
 /// Flows and raw counts since an incident started.
 pub(super) struct Measured {
     flows: Flows,
-    /// Requests, failed, attempts, first attempts, mean added latency in seconds; by edge.
-    counts: BTreeMap<EdgeKey, Counted>,
+    /// In the order of the edges of `flows`.
+    counts: Vec<Counted>,
     /// The services whose excess is shared out.
     targets: Vec<ServiceName>,
     entry_points: BTreeSet<ServiceName>,
@@ -27,6 +28,7 @@ pub(super) struct Measured {
     span: (Timestamp, Timestamp),
 }
 
+/// What people are told of one edge.
 pub(in crate::detect) struct Counted {
     requests: u64,
     failed: u64,
@@ -156,7 +158,7 @@ impl Measured {
     pub(super) fn attempts_into(&self, service: &ServiceName) -> f64 {
         self.flows
             .calls_to(service)
-            .filter_map(|(key, _)| self.counts.get(key))
+            .filter_map(|(at, _)| self.counts.get(at))
             .map(|c| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
             .fold(1.0, f64::max)
     }
@@ -167,8 +169,7 @@ impl Measured {
             touched.iter().map(|key| key.server.clone()).filter(|service| *service != origin.service).collect();
         let mut blast = Blast { edges: touched.clone(), ..Blast::default() };
         for service in &self.entry_points {
-            let into: Vec<&Counted> =
-                self.flows.calls_to(service).filter_map(|(key, _)| self.counts.get(key)).collect();
+            let into: Vec<&Counted> = self.flows.calls_to(service).filter_map(|(at, _)| self.counts.get(at)).collect();
             let requests: u64 = into.iter().map(|c| c.requests).sum();
             let failed: u64 = into.iter().map(|c| c.failed).sum();
             blast.requests += requests;
@@ -228,7 +229,7 @@ pub(in crate::detect) fn flows(
     view: &View<'_>,
     touched: &BTreeSet<EdgeKey>,
     (since, now): (Timestamp, Timestamp),
-) -> (Flows, BTreeMap<EdgeKey, Counted>) {
+) -> (Flows, Vec<Counted>) {
     let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
     let to = now + SECOND;
     let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
@@ -240,13 +241,13 @@ pub(in crate::detect) fn flows(
     near.sort_by(|a, b| a.0.cmp(b.0));
     let mut lives = ways::Lives::new(view, (since, now));
     let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
-    let mut own: BTreeMap<&ServiceName, (f64, f64)> = BTreeMap::new();
+    let mut own: FxHashMap<&ServiceName, (f64, f64)> = FxHashMap::default();
     for (key, state) in near {
         let served = state.brief_by(Reporter::Server, since, to);
         let (flow, counted) = flow(view, (key, state), &served, (since, to));
         let lost = lives.lost((key, state), &flow);
         flows.push((key.clone(), Flow { lost, ..flow }));
-        counts.push((key.clone(), counted));
+        counts.push(counted);
         if served.self_timed > 0 {
             let sum = own.entry(&key.server).or_default();
             (sum.0, sum.1) = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
@@ -257,8 +258,8 @@ pub(in crate::detect) fn flows(
         let normal = view.services.normal_self_time(service).unwrap_or(seconds / count);
         (service.clone(), (seconds - normal * count).max(0.0))
     };
-    let self_time: BTreeMap<ServiceName, f64> = own.into_iter().map(above).collect();
-    (Flows::new(flows, &self_time), counts.into_iter().collect())
+    let self_time: FxHashMap<ServiceName, f64> = own.into_iter().map(above).collect();
+    (Flows::new(flows, &self_time), counts)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
