@@ -8,7 +8,7 @@
 //! | recovering | nothing is degraded any more, or the origin is well and breakers close |
 //! | resolved | nothing was degraded for two minutes |
 //!
-//! Told are, and nothing else: the opening, a level that rose and held, another first candidate that leads and held, the end. Breakers of one
+//! Told are, and nothing else: the opening, also that of an incident that was over, a level that rose and held, another first candidate that leads and held, the end. Breakers of one
 //! chain open within a moment, and their sidecars speak in any order: while the suspect calls others, the opening is told half a second
 //! later, by when those behind it have spoken.
 
@@ -183,7 +183,8 @@ impl Tracked {
         if self.incident.resolved.take().is_some() {
             self.incident.phase = Phase::Spreading;
             self.origin_well_since = None;
-            (self.told_level, self.rising) = (Some(self.incident.level), None);
+            // People were told that it is over.
+            (self.told_level, self.rising) = (None, None);
         }
     }
 

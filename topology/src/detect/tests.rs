@@ -284,7 +284,7 @@ fn who_wavers_beside_an_incident_joins_it_only_with_three_tenths_of_what_its_cal
 }
 
 #[test]
-fn a_fault_that_comes_back_within_ten_minutes_keeps_its_identity() {
+fn a_fault_that_comes_back_within_ten_minutes_keeps_its_identity_and_is_told_again() {
     let mut shop = Shop::new();
     shop.run(60, 0, &[]);
     shop.run(20, 50, &[]);
@@ -292,6 +292,7 @@ fn a_fault_that_comes_back_within_ten_minutes_keeps_its_identity() {
     assert_eq!(shop.only().phase, Phase::Resolved);
     shop.run(20, 50, &[]);
     assert!(shop.only().resolved.is_none());
+    assert_eq!(shop.told(), [Notice::Opened, Notice::Resolved, Notice::Opened]);
 }
 
 #[test]
