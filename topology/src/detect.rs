@@ -143,7 +143,7 @@ pub struct Detector {
 impl Detector {
     /// A detector that has seen nothing.
     #[must_use]
-    pub const fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             watches: Watches::new(),

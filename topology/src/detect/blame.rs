@@ -32,9 +32,8 @@
 //!
 //! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use rustc_hash::FxHashMap;
 use tripline_model::{EdgeKey, ServiceName};
 
 use super::incident::Others;
@@ -196,8 +195,8 @@ struct Blamed {
 
 impl Flows {
     /// Numbers services and edges, which are in the order of their keys, each key once.
-    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &FxHashMap<ServiceName, f64>) -> Self {
-        let mut numbers: FxHashMap<&ServiceName, usize> = FxHashMap::default();
+    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &HashMap<ServiceName, f64>) -> Self {
+        let mut numbers: HashMap<&ServiceName, usize> = HashMap::default();
         // The order in which names were met; at the end, by that order, the one of the names.
         let mut ends = Vec::with_capacity(edges.len());
         for (key, _) in &edges {
@@ -478,7 +477,7 @@ mod tests {
     }
 
     fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {
-        Flows::new(edges.into_iter().collect(), &FxHashMap::default()).share_failures(&[target.into()])
+        Flows::new(edges.into_iter().collect(), &HashMap::default()).share_failures(&[target.into()])
     }
 
     fn top(shares: &Shares) -> (String, f64) {
@@ -565,7 +564,7 @@ mod tests {
             let entry = key.server == ServiceName::from("web");
             (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
         }
-        let self_time = FxHashMap::from_iter([("web".into(), 60.0), ("db".into(), 30.0)]);
+        let self_time = HashMap::from_iter([("web".into(), 60.0), ("db".into(), 30.0)]);
         let crowded = Flows::new(flows.clone().into_iter().collect(), &self_time);
         assert_eq!(top(&crowded.share_failures(&["web".into()])), ("db".into(), 1.0));
         flows.values_mut().for_each(|flow| flow.slower = 3.0);
@@ -577,7 +576,7 @@ mod tests {
     fn added_latency_is_charged_to_self_time() {
         let mut flows = flows(&[("user", "web", 100.0, 0.0, 0.0), ("web", "db", 100.0, 0.0, 0.0)]);
         flows.values_mut().for_each(|flow| flow.slower = 30.0);
-        let self_time = FxHashMap::from_iter([("web".into(), 1.0), ("db".into(), 29.0)]);
+        let self_time = HashMap::from_iter([("web".into(), 1.0), ("db".into(), 29.0)]);
         let flows = Flows::new(flows.into_iter().collect(), &self_time);
         let (service, score) = top(&flows.share_latency(&["web".into()]));
         assert!(service == "db" && score > 0.9, "{service} {score}");

@@ -1,8 +1,7 @@
 //! Openings of breakers, in the order of their times and by edge.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use rustc_hash::{FxBuildHasher, FxHashMap};
 use tripline_model::{BreakerState, BreakerTransition, EdgeKey, FailureOrigin, Timestamp, TransitionReason};
 
 /// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
@@ -26,15 +25,14 @@ pub(super) struct Trip {
 pub(super) struct Trips {
     /// From closed, by time: a failed probe is the same trip going on.
     order: VecDeque<Trip>,
-    by_edge: FxHashMap<EdgeKey, Vec<Trip>>,
+    by_edge: HashMap<EdgeKey, Vec<Trip>>,
     /// Every opening, also of a breaker whose probe failed: each would have been an alert.
     openings: VecDeque<(Timestamp, EdgeKey)>,
 }
 
 impl Trips {
-    pub(super) const fn new() -> Self {
-        let by_edge = FxHashMap::with_hasher(FxBuildHasher);
-        Self { order: VecDeque::new(), by_edge, openings: VecDeque::new() }
+    pub(super) fn new() -> Self {
+        Self { order: VecDeque::new(), by_edge: HashMap::new(), openings: VecDeque::new() }
     }
 
     /// Notes a breaker's transition on the edge `key`, if it is an opening.

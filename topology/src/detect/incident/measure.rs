@@ -1,9 +1,8 @@
 //! The numbers of an incident: flows since it started, candidates with evidence, blast radius.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
 use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, open, ways};
@@ -241,7 +240,7 @@ pub(in crate::detect) fn flows(
     near.sort_by(|a, b| a.0.cmp(b.0));
     let mut lives = ways::Lives::new(view, (since, now));
     let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
-    let mut own: FxHashMap<&ServiceName, (f64, f64)> = FxHashMap::default();
+    let mut own: HashMap<&ServiceName, (f64, f64)> = HashMap::default();
     for (key, state) in near {
         let served = state.brief_by(Reporter::Server, since, to);
         let (flow, counted) = flow(view, (key, state), &served, (since, to));
@@ -258,7 +257,7 @@ pub(in crate::detect) fn flows(
         let normal = view.services.normal_self_time(service).unwrap_or(seconds / count);
         (service.clone(), (seconds - normal * count).max(0.0))
     };
-    let self_time: FxHashMap<ServiceName, f64> = own.into_iter().map(above).collect();
+    let self_time: HashMap<ServiceName, f64> = own.into_iter().map(above).collect();
     (Flows::new(flows, &self_time), counts)
 }
 
