@@ -307,15 +307,14 @@ impl Detector {
         (bridged, bridges)
     }
 
+    /// What an incident looks at.
+    const fn view<'a>(&'a self, graph: &'a ServiceGraph) -> View<'a> {
+        View { settings: &self.settings, graph, watches: &self.watches, services: &self.services, trips: &self.trips }
+    }
+
     /// The independent faults in a component.
     fn split(&self, graph: &ServiceGraph, component: BTreeSet<EdgeKey>, now: Timestamp) -> Vec<Part> {
-        let view = View {
-            settings: &self.settings,
-            graph,
-            watches: &self.watches,
-            services: &self.services,
-            trips: &self.trips,
-        };
+        let view = self.view(graph);
         let known = self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none() && !tracked.merged);
         let known: BTreeSet<Suspect> = known.flat_map(|tracked| tracked.roots.iter().cloned()).collect();
         roots::split(&view, component, &known, now)
@@ -405,13 +404,7 @@ impl Detector {
 
     /// Gives an incident what of a part it explains.
     fn give(&mut self, graph: &ServiceGraph, at: usize, part: Part, now: Timestamp) {
-        let view = View {
-            settings: &self.settings,
-            graph,
-            watches: &self.watches,
-            services: &self.services,
-            trips: &self.trips,
-        };
+        let view = self.view(graph);
         let part =
             self.incidents.get(at).map_or_else(Part::default, |tracked| incident::explained(&view, tracked, part));
         if let Some(tracked) = self.incidents.get_mut(at).filter(|_| !part.edges.is_empty()) {

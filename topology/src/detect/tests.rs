@@ -10,6 +10,8 @@ use tripline_model::{
 use super::*;
 use crate::{BreakerInfo, Limits};
 
+mod apart;
+
 const CHAIN: [&str; 6] = ["user", "shop/gateway", "shop/web", "shop/checkout", "shop/payments", "shop/db"];
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -428,134 +430,6 @@ fn evidence_can_be_computed_again_from_the_windows_that_it_names() {
     assert_eq!(failed("shop/db", true), failed("shop/gateway", false));
     assert_eq!(of(EvidenceKind::ExplainsFailures).value, candidate.score.get());
     assert!((candidate.score.get() - 1.0).abs() < 1e-9);
-}
-
-impl Shop {
-    /// Seconds in which a page has two optional parts, 80 requests a second each; of a part's name and how many of its calls fail, all of them
-    /// when its breaker sheds them.
-    fn run_parts(&mut self, seconds: u64, parts: [(&str, u64, u64); 2]) {
-        self.run_parts_while(seconds, 0, parts);
-    }
-
-    /// The same while a share of all checkouts fails in the database.
-    fn run_parts_while(&mut self, seconds: u64, failing_percent: u64, parts: [(&str, u64, u64); 2]) {
-        for _ in 0..seconds {
-            for (part, failed, shed) in parts {
-                let counts = EdgeCounts {
-                    requests: 80,
-                    failed: failed + shed,
-                    shed,
-                    attempts: 80 - shed,
-                    answered_failures: failed,
-                    origin_failures: failed,
-                    ..EdgeCounts::default()
-                };
-                self.second += 1;
-                self.flow(("shop/catalogue", part), counts, (5, 4));
-                self.second -= 1;
-            }
-            self.run(1, failing_percent, &[]);
-        }
-    }
-
-    fn origins(&self) -> Vec<String> {
-        self.latest.values().filter_map(|incident| Some(incident.origin()?.service.to_string())).collect()
-    }
-}
-
-/// As seen in the demo: five failures tripped a breaker, of which the normal share left four and a bit, and both were one incident.
-#[test]
-fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
-    let mut shop = Shop::new();
-    shop.run_parts(1, [("shop/ads", 1, 0), ("shop/search", 1, 0)]);
-    shop.run_parts(60, [("shop/ads", 0, 0), ("shop/search", 0, 0)]);
-    shop.run_parts(1, [("shop/ads", 5, 0), ("shop/search", 0, 0)]);
-    shop.breaker("shop/catalogue", "shop/ads", BreakerState::Open);
-    shop.run_parts(3, [("shop/ads", 0, 80), ("shop/search", 0, 0)]);
-    shop.run_parts(1, [("shop/ads", 0, 80), ("shop/search", 5, 0)]);
-    shop.breaker("shop/catalogue", "shop/search", BreakerState::Open);
-    shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
-    assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
-}
-
-/// As seen in the demo: breakers opened for two new faults nearer to the users, on edges that a fault from before them had hurt as well.
-#[test]
-fn what_is_new_stays_apart_from_a_fault_that_recovers_on_the_same_way() {
-    for (first, second) in [("shop/ads", "shop/search"), ("shop/search", "shop/ads")] {
-        let mut shop = Shop::new();
-        let well = [(first, 0, 0), (second, 0, 0)];
-        shop.run_parts(40, well);
-        shop.run_parts_while(20, 50, well);
-        shop.run_parts(20, well);
-        assert_eq!(shop.only().phase, Phase::Recovering);
-        let before = shop.notices.len();
-        for (client, server) in [("shop/catalogue", first), ("shop/catalogue", second), ("shop/gateway", "shop/web")] {
-            shop.breaker(client, server, BreakerState::Open);
-            shop.evaluate();
-        }
-        shop.run_parts(1, [(first, 5, 0), (second, 5, 0)]);
-        shop.run_parts(10, [(first, 0, 80), (second, 0, 80)]);
-        assert_eq!(shop.origins(), ["shop/db", first, second]);
-        let told: Vec<Notice> = shop.notices[before..].iter().map(|(_, notice, _)| *notice).collect();
-        // The first spreads to the gateway; neither goes into another.
-        assert_eq!(told, [Notice::Opened, Notice::Opened, Notice::LevelRose]);
-    }
-}
-
-#[test]
-fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
-    let mut shop = Shop::new();
-    shop.run(60, 0, &[]);
-    for _ in 0..20 {
-        // Half of the checkouts fail there; the payments never hear of them.
-        shop.second += 1;
-        for (hop, pair) in CHAIN.windows(2).enumerate().take(3) {
-            let requests = if hop <= 1 { 100 } else { 40 };
-            let origin = if hop == 2 { 20 } else { 0 };
-            let counts = EdgeCounts {
-                requests,
-                attempts: requests,
-                failed: 20,
-                answered_failures: 20,
-                origin_failures: origin,
-                propagated_failures: 20 - origin,
-                ..EdgeCounts::default()
-            };
-            shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
-        }
-        shop.evaluate();
-    }
-    shop.run(160, 0, &[]);
-    assert_eq!((shop.only().phase, shop.origins()), (Phase::Resolved, vec!["shop/checkout".to_owned()]));
-    // Whoever calls the one that was at fault then is heard of first.
-    for (client, server) in [("shop/web", "shop/checkout"), ("shop/payments", "shop/db")] {
-        shop.breaker(client, server, BreakerState::Open);
-        shop.evaluate();
-    }
-    shop.run(20, 50, &[]);
-    assert_eq!(shop.origins(), ["shop/checkout", "shop/db"]);
-    // Where the first one began shows something of its own as well: it stays the second's.
-    for _ in 0..20 {
-        shop.second += 1;
-        for (hop, pair) in CHAIN.windows(2).enumerate() {
-            let (requests, failed) = (if hop <= 1 { 100 } else { 40 }, if hop <= 2 { 20 } else { 10 });
-            let origin = if hop == 2 || hop == 4 { 10 } else { 0 };
-            let counts = EdgeCounts {
-                requests,
-                attempts: requests,
-                failed,
-                answered_failures: failed,
-                origin_failures: origin,
-                propagated_failures: failed - origin,
-                ..EdgeCounts::default()
-            };
-            shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
-        }
-        shop.evaluate();
-    }
-    let phases: Vec<Phase> = shop.latest.values().map(|incident| incident.phase).collect();
-    assert_eq!((phases[0], phases.len()), (Phase::Resolved, 2), "{phases:?}");
-    assert_ne!(phases[1], Phase::Resolved);
 }
 
 /// As seen in the demo: the caller's sidecar was heard a tenth of a second before that of the service that hung.
