@@ -18,7 +18,7 @@ use super::waiting::{SpanKey, Waiting};
 use tripline_model::SpanId;
 
 /// Spans in the first ring up to which nobody's share matters.
-const FREE: usize = 350_000;
+pub(super) const FREE: usize = 350_000;
 /// Spans beyond, for services with less than their share.
 const RESERVED: usize = 100_000;
 /// Spans in the second ring.
