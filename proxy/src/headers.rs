@@ -111,6 +111,18 @@ pub(crate) fn value(text: &str) -> HeaderValue {
     })
 }
 
+/// A value that hardly any other request will have. HTTP/2 is told not to keep it: the few kilobytes in which it keeps fields would hold nothing
+/// but old trace ids, of which each request looks at every one, and none of the fields that do come again.
+pub(crate) fn once(mut value: HeaderValue) -> HeaderValue {
+    mark_once(&mut value);
+    value
+}
+
+/// See [`once`].
+pub(crate) fn mark_once(value: &mut HeaderValue) {
+    value.set_sensitive(true);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -237,7 +237,7 @@ impl Call<'_> {
     async fn attempt(&self, exchange: &mut Exchange, picked: Picked, tries: &mut Tries) -> Attempted {
         let limit = self.attempt_limit();
         if let Some(left) = limit.and_then(|limit| self.worth_telling(limit)) {
-            tries.head.headers.insert(headers::DEADLINE, left.into());
+            tries.head.headers.insert(headers::DEADLINE, headers::once(left.into()));
         }
         exchange.attempt_begins();
         exchange.protected(picked.endpoint.transport().protection());

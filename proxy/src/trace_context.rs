@@ -11,6 +11,7 @@ use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
 use tripline_model::{SpanId, TraceId};
 
+use crate::headers;
 use crate::trace_forms::Brought;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -51,8 +52,9 @@ impl TraceContext {
             }
             Some(Came::W3c((trace, parent, sampled))) => {
                 let span = sampled.then(random_span);
-                if let Some(span) = span {
-                    headers.insert(TRACEPARENT, write(trace, span, true));
+                match span {
+                    Some(span) => drop(headers.insert(TRACEPARENT, write(trace, span, true))),
+                    None => headers.get_mut(TRACEPARENT).into_iter().for_each(headers::mark_once),
                 }
                 Self { trace, parent: Some(parent), span }
             }
@@ -148,7 +150,7 @@ fn write(trace: TraceId, span: SpanId, sampled: bool) -> HeaderValue {
     text[35] = b'-';
     hex(span.as_bytes(), &mut text[36..52]);
     text[52..].copy_from_slice(if sampled { b"-01" } else { b"-00" });
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+    headers::once(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("")))
 }
 
 /// The digits of eight bytes at a time; a loop over single digits cost a fiftieth of a request.

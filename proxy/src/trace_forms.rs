@@ -66,13 +66,18 @@ impl Brought {
         match self.form {
             Form::B3Single => {
                 let parent = self.parent.map(|parent| format!("-{parent}")).unwrap_or_default();
-                headers.insert(B3, headers::value(&format!("{}-{span}-1{parent}", self.trace)));
+                let text = format!("{}-{span}-1{parent}", self.trace);
+                headers.insert(B3, headers::once(headers::value(&text)));
             }
             Form::B3Multi => {
-                headers.insert(B3_SPAN, headers::value(&span.to_string()));
+                headers.insert(B3_SPAN, headers::once(headers::value(&span.to_string())));
                 match self.parent {
-                    Some(parent) => drop(headers.insert(B3_PARENT, headers::value(&parent.to_string()))),
-                    None => drop(headers.remove(B3_PARENT)),
+                    Some(parent) => {
+                        headers.insert(B3_PARENT, headers::once(headers::value(&parent.to_string())));
+                    }
+                    None => {
+                        headers.remove(B3_PARENT);
+                    }
                 }
                 headers.insert(B3_SAMPLED, HeaderValue::from_static("1"));
             }
@@ -82,7 +87,7 @@ impl Brought {
                 bytes[18] = 1;
                 bytes[19..27].copy_from_slice(span.as_bytes());
                 bytes[27..].copy_from_slice(&[2, 1]);
-                headers.insert(GRPC, headers::value(&BASE64.encode(bytes)));
+                headers.insert(GRPC, headers::once(headers::value(&BASE64.encode(bytes))));
             }
             Form::Amazon => {
                 let mut text = String::new();
@@ -93,7 +98,7 @@ impl Brought {
                     }
                 }
                 let _ = write!(text, "Parent={span};Sampled=1");
-                headers.insert(AMAZON, headers::value(&text));
+                headers.insert(AMAZON, headers::once(headers::value(&text)));
             }
         }
     }

@@ -25,6 +25,8 @@ mod everywhere;
 mod incident;
 mod judged;
 mod keep;
+mod near;
+mod reading;
 mod roots;
 mod self_time;
 mod story;
@@ -41,6 +43,7 @@ use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
+use near::Nears;
 use roots::Part;
 use self_time::ServiceWatches;
 use trips::{Trip, Trips};
@@ -137,6 +140,7 @@ pub struct Detector {
     /// The graph's generation that the watches follow.
     generation: Option<u64>,
     incidents: Vec<Tracked>,
+    nears: Nears,
     opened: u64,
 }
 
@@ -154,6 +158,7 @@ impl Detector {
             degraded: BTreeSet::new(),
             generation: None,
             incidents: Vec::new(),
+            nears: Nears::new(),
             opened: 0,
         }
     }
@@ -191,6 +196,7 @@ impl Detector {
             watches: &self.watches,
             services: &self.services,
             trips: &self.trips,
+            nears: &self.nears,
         };
         for (tracked, others) in self.incidents.iter_mut().zip(others) {
             let notices = tracked.advance(&view, &others, now);
@@ -206,6 +212,7 @@ impl Detector {
         let keep = self.settings.reopen_within;
         self.incidents
             .retain(|tracked| tracked.incident.resolved.is_none_or(|at| now.since(at) <= keep) && !tracked.merged);
+        self.nears.tidy();
         self.waiting.tidy(now);
         evaluation
     }
@@ -309,7 +316,14 @@ impl Detector {
 
     /// What an incident looks at.
     const fn view<'a>(&'a self, graph: &'a ServiceGraph) -> View<'a> {
-        View { settings: &self.settings, graph, watches: &self.watches, services: &self.services, trips: &self.trips }
+        View {
+            settings: &self.settings,
+            graph,
+            watches: &self.watches,
+            services: &self.services,
+            trips: &self.trips,
+            nears: &self.nears,
+        }
     }
 
     /// The independent faults in a component.

@@ -22,6 +22,7 @@ use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceN
 
 pub(crate) use brief::Brief;
 pub use edge::{BreakerInfo, EdgeState};
+pub(crate) use tally::KEPT;
 pub use tally::Sum;
 
 /// What the graph may hold.
@@ -113,16 +114,17 @@ impl NodeState {
 pub struct ServiceGraph {
     limits: Limits,
     nodes: BTreeMap<ServiceName, NodeState>,
-    edges: BTreeMap<EdgeKey, EdgeState>,
-    /// The edges again, by server.
-    callers: BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    /// The edges by place, and the places that are free.
+    edges: Vec<Option<(EdgeKey, EdgeState)>>,
+    free: Vec<u32>,
+    /// Their places, by key and by server and client.
+    places: BTreeMap<EdgeKey, u32>,
+    callers: BTreeMap<(ServiceName, ServiceName, Protocol), u32>,
     /// Edges with a breaker, and those of them of which one is not closed.
     guarded: BTreeSet<EdgeKey>,
     alarmed: BTreeSet<EdgeKey>,
-    /// The detector's windows, by place of the edge; places that are free; and which edge is where.
+    /// The detector's windows, by place of the edge.
     recent: Recent,
-    free: Vec<u32>,
-    places: Vec<Option<EdgeKey>>,
     generation: u64,
     began: Option<Timestamp>,
     drained_to: Option<Timestamp>,
@@ -135,13 +137,13 @@ impl ServiceGraph {
         Self {
             limits,
             nodes: BTreeMap::new(),
-            edges: BTreeMap::new(),
-            callers: BTreeSet::new(),
+            edges: Vec::new(),
+            free: Vec::new(),
+            places: BTreeMap::new(),
+            callers: BTreeMap::new(),
             guarded: BTreeSet::new(),
             alarmed: BTreeSet::new(),
             recent: Recent::default(),
-            free: Vec::new(),
-            places: Vec::new(),
             generation: 0,
             began: None,
             drained_to: None,
@@ -169,13 +171,13 @@ impl ServiceGraph {
 
     /// Every edge, by key.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeState)> {
-        self.edges.iter()
+        self.places.values().filter_map(|place| self.at(*place as usize))
     }
 
     /// One edge.
     #[must_use]
     pub fn edge(&self, key: &EdgeKey) -> Option<&EdgeState> {
-        self.edges.get(key)
+        self.at(*self.places.get(key)? as usize).map(|(_, state)| state)
     }
 
     /// One node.
@@ -199,7 +201,8 @@ impl ServiceGraph {
     ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
         let client = client.clone();
         let first = EdgeKey { client: client.clone(), server: ServiceName::new("", ""), protocol: Protocol::Http };
-        self.edges.range(first..).take_while(move |(key, _)| key.client == client)
+        let places = self.places.range(first..).take_while(move |(key, _)| key.client == client);
+        places.filter_map(|(_, place)| self.at(*place as usize))
     }
 
     /// The calls to a service, by client.
@@ -209,11 +212,8 @@ impl ServiceGraph {
     ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + use<'a> {
         let server = server.clone();
         let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
-        let callers = self.callers.range(first..).take_while(move |(name, ..)| *name == server);
-        callers.filter_map(|(server, client, protocol)| {
-            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
-            self.edges.get_key_value(&key)
-        })
+        let callers = self.callers.range(first..).take_while(move |((name, ..), _)| *name == server);
+        callers.filter_map(|(_, place)| self.at(*place as usize))
     }
 
     /// The calls to a service from clients that `wanted` wants: others are not even looked up.
@@ -223,11 +223,8 @@ impl ServiceGraph {
         wanted: impl Fn(&ServiceName) -> bool + 'a,
     ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeState)> + 'a {
         let first = (server.clone(), ServiceName::new("", ""), Protocol::Http);
-        let callers = self.callers.range(first..).take_while(move |(name, ..)| name == server);
-        callers.filter(move |(_, client, _)| wanted(client)).filter_map(|(server, client, protocol)| {
-            let key = EdgeKey { client: client.clone(), server: server.clone(), protocol: *protocol };
-            self.edges.get_key_value(&key)
-        })
+        let callers = self.callers.range(first..).take_while(move |((name, ..), _)| name == server);
+        callers.filter(move |((_, client, _), _)| wanted(client)).filter_map(|(_, place)| self.at(*place as usize))
     }
 
     /// The edges of which a breaker is not closed, by key.
@@ -240,14 +237,24 @@ impl ServiceGraph {
         self.recent.late(place)
     }
 
+    /// The second up to which an edge's counts are as they were, as of `now`, as long as [`Self::old_at`] does not change.
+    pub(crate) fn settled_at(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_secs(Recent::settled_at(narrow(now.as_secs()), self.window_secs()).into())
+    }
+
+    /// A number that changes whenever something older than [`Self::settled_at`] comes on the edge at a place.
+    pub(crate) fn old_at(&self, place: usize) -> u32 {
+        self.recent.old(place)
+    }
+
     /// Which edge is at a place.
     pub(crate) fn at(&self, place: usize) -> Option<(&EdgeKey, &EdgeState)> {
-        self.edges.get_key_value(self.places.get(place)?.as_ref()?)
+        self.edges.get(place)?.as_ref().map(|(key, state)| (key, state))
     }
 
     /// One more than the largest place.
     pub(crate) fn places(&self) -> usize {
-        self.places.len()
+        self.edges.len()
     }
 
     /// What one reporter counted in the detector's window that starts at `from`, on the edge at `place`.
@@ -277,12 +284,12 @@ impl ServiceGraph {
         self.began = Some(self.began.map_or(window.start, |began| began.min(window.start)));
         let client = self.admit(&window.key.client, window.client_kind, now);
         let server = self.admit(&window.key.server, window.server_kind, now);
-        let key = self.admit_edge(EdgeKey { client, server, protocol: window.key.protocol }, now);
+        let (key, place) = self.admit_edge(EdgeKey { client, server, protocol: window.key.protocol }, now);
         let folded = key != window.key;
         let length = self.window_secs();
-        if let Some(edge) = self.edges.get_mut(&key) {
+        if let Some(Some((_, edge))) = self.edges.get_mut(place) {
             edge.count(window, now);
-            self.recent.count(edge.place as usize, window, length);
+            self.recent.count(place, window, (length, narrow(now.as_secs())));
         }
         if window.reporter == Reporter::Server
             && let Some(node) = self.nodes.get_mut(&key.server)
@@ -306,9 +313,9 @@ impl ServiceGraph {
     pub fn observe_breaker(&mut self, key: &EdgeKey, breaker: BreakerInfo, now: Timestamp) -> bool {
         let client = self.admit(&key.client, NodeKind::Service, now);
         let server = self.admit(&key.server, NodeKind::Service, now);
-        let key = self.admit_edge(EdgeKey { client, server, protocol: key.protocol }, now);
+        let (key, place) = self.admit_edge(EdgeKey { client, server, protocol: key.protocol }, now);
         let room = self.limits.breakers_per_edge;
-        let Some(edge) = self.edges.get_mut(&key) else { return false };
+        let Some(Some((_, edge))) = self.edges.get_mut(place) else { return false };
         let noted = edge.note_breaker(breaker, room, now);
         let is_alarmed = edge.is_alarmed();
         if is_alarmed != self.alarmed.contains(&key) {
@@ -327,14 +334,10 @@ impl ServiceGraph {
     /// Takes back an edge that only spans told of and that turned out to lead elsewhere; with it the node at its end, when nothing
     /// else leads there. Answers whether there was one.
     pub fn forget_guess(&mut self, key: &EdgeKey) -> bool {
-        if !self.edges.get(key).is_some_and(EdgeState::is_only_from_spans) {
+        let Some(place) = self.edge(key).filter(|edge| edge.is_only_from_spans()).map(|edge| edge.place) else {
             return false;
-        }
-        if let Some(edge) = self.edges.remove(key) {
-            self.free.push(edge.place);
-            self.places[edge.place as usize] = None;
-        }
-        self.callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
+        };
+        self.forget(place);
         let is_guess = self.nodes.get(&key.server).is_some_and(|node| !node.has_sidecar);
         if is_guess && self.edges_from(&key.server).chain(self.edges_into(&key.server)).next().is_none() {
             self.nodes.remove(&key.server);
@@ -346,39 +349,41 @@ impl ServiceGraph {
     /// Forgets what was silent for long and thins out what is old. Call about once a second.
     pub fn tidy(&mut self, now: Timestamp) {
         let silent = self.limits.forget_after;
-        let before = (self.nodes.len(), self.edges.len());
-        let Self { edges, callers, guarded, alarmed, nodes, free, places, .. } = self;
-        edges.retain(|key, edge| {
-            let heard = now.since(edge.last_seen) <= silent;
-            if !heard {
-                callers.remove(&(key.server.clone(), key.client.clone(), key.protocol));
-                guarded.remove(key);
-                alarmed.remove(key);
-                free.push(edge.place);
-                places[edge.place as usize] = None;
-            }
-            heard
-        });
+        let before = (self.nodes.len(), self.places.len());
+        let is_silent = |(_, edge): &&(EdgeKey, EdgeState)| now.since(edge.last_seen) > silent;
+        let gone: Vec<u32> = self.edges.iter().flatten().filter(is_silent).map(|(_, edge)| edge.place).collect();
+        gone.into_iter().for_each(|place| self.forget(place));
+        let Self { edges, callers, guarded, alarmed, nodes, places, .. } = self;
         guarded.retain(|key| {
-            let Some(edge) = edges.get_mut(key) else { return false };
+            let slot = places.get(key).and_then(|place| edges.get_mut(*place as usize));
+            let Some(Some((_, edge))) = slot else { return false };
             edge.tidy_breakers(now);
             if !edge.is_alarmed() {
                 alarmed.remove(key);
             }
             edge.breakers().next().is_some()
         });
-        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(edges, callers, name));
-        if before != (self.nodes.len(), self.edges.len()) {
+        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(places, callers, name));
+        if before != (self.nodes.len(), self.places.len()) {
             self.generation += 1;
         }
         // A share of them each second: panes are merged a little later than they might be.
         const SHARE: u64 = 8;
         let (drained_to, mut room) = (self.drained_to.unwrap_or_default(), Vec::new());
-        for (number, edge) in (0..).zip(self.edges.values_mut()) {
-            if (number + now.as_secs()).is_multiple_of(SHARE) {
+        for (_, edge) in self.edges.iter_mut().flatten() {
+            if (u64::from(edge.place) + now.as_secs()).is_multiple_of(SHARE) {
                 edge.thin_out(now, drained_to, &mut room);
             }
         }
+    }
+
+    fn forget(&mut self, place: u32) {
+        let Some((key, _)) = self.edges.get_mut(place as usize).and_then(Option::take) else { return };
+        self.free.push(place);
+        self.places.remove(&key);
+        self.guarded.remove(&key);
+        self.alarmed.remove(&key);
+        self.callers.remove(&(key.server, key.client, key.protocol));
     }
 
     /// The finished ten-second windows of all edges and reporters that were not drained before, oldest first.
@@ -391,7 +396,7 @@ impl ServiceGraph {
         let mut from = self.drained_to.unwrap_or(until - LENGTH).max(until - Duration::from_secs(600));
         let mut windows = Vec::new();
         while from < until {
-            for (key, edge) in &self.edges {
+            for (key, edge) in self.edges() {
                 let kinds = (self.kind(&key.client), self.kind(&key.server));
                 windows.extend(edge.windows(key, kinds, from, LENGTH));
             }
@@ -431,43 +436,48 @@ impl ServiceGraph {
         name
     }
 
-    fn admit_edge(&mut self, key: EdgeKey, now: Timestamp) -> EdgeKey {
-        if self.edges.contains_key(&key) {
-            return key;
+    /// The key under which an edge is kept, and its place.
+    fn admit_edge(&mut self, key: EdgeKey, now: Timestamp) -> (EdgeKey, usize) {
+        if let Some(place) = self.places.get(&key) {
+            return (key, *place as usize);
         }
-        let key = if self.edges.len() < self.limits.edges {
+        let key = if self.places.len() < self.limits.edges {
             key
         } else {
             let overflow = self.admit(&ServiceName::overflow(), NodeKind::External, now);
             EdgeKey { client: overflow.clone(), server: overflow, protocol: key.protocol }
         };
-        if !self.edges.contains_key(&key) {
-            self.generation += 1;
-            let place = self.free.pop().unwrap_or(self.places.len() as u32);
-            self.places.resize_with(self.places.len().max(place as usize + 1), || None);
-            self.recent.clear(place as usize);
-            // With the names of the nodes, so that a name is in memory once.
-            let name = |name: &ServiceName| self.nodes.get_key_value(name).map_or(name, |(known, _)| known).clone();
-            let (client, server) = (name(&key.client), name(&key.server));
-            self.callers.insert((server.clone(), client.clone(), key.protocol));
-            let key = EdgeKey { client, server, protocol: key.protocol };
-            self.places[place as usize] = Some(key.clone());
-            self.edges.insert(key, EdgeState::new((place, self.generation), now));
+        if let Some(place) = self.places.get(&key) {
+            return (key, *place as usize);
         }
-        key
+        self.generation += 1;
+        let place = self.free.pop().unwrap_or(self.edges.len() as u32);
+        self.edges.resize_with(self.edges.len().max(place as usize + 1), || None);
+        self.recent.clear(place as usize);
+        // With the names of the nodes, so that a name is in memory once.
+        let name = |name: &ServiceName| self.nodes.get_key_value(name).map_or(name, |(known, _)| known).clone();
+        let (client, server) = (name(&key.client), name(&key.server));
+        let key = EdgeKey { client, server, protocol: key.protocol };
+        self.callers.insert((key.server.clone(), key.client.clone(), key.protocol), place);
+        self.places.insert(key.clone(), place);
+        self.edges[place as usize] = Some((key.clone(), EdgeState::new((place, self.generation), now)));
+        (key, place as usize)
     }
 }
 
 /// Whether an edge begins or ends at a node.
 fn is_an_end(
-    edges: &BTreeMap<EdgeKey, EdgeState>,
-    callers: &BTreeSet<(ServiceName, ServiceName, Protocol)>,
+    places: &BTreeMap<EdgeKey, u32>,
+    callers: &BTreeMap<(ServiceName, ServiceName, Protocol), u32>,
     name: &ServiceName,
 ) -> bool {
     let lowest = || ServiceName::new("", "");
     let first = EdgeKey { client: name.clone(), server: lowest(), protocol: Protocol::Http };
-    edges.range(first..).next().is_some_and(|(key, _)| key.client == *name)
-        || callers.range((name.clone(), lowest(), Protocol::Http)..).next().is_some_and(|(server, ..)| server == name)
+    places.range(first..).next().is_some_and(|(key, _)| key.client == *name)
+        || callers
+            .range((name.clone(), lowest(), Protocol::Http)..)
+            .next()
+            .is_some_and(|((server, ..), _)| server == name)
 }
 
 #[cfg(test)]

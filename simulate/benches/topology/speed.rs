@@ -245,8 +245,9 @@ pub(crate) fn at(values: &[f64], q: f64) -> f64 {
     sorted.get(rank - 1).map_or(0.0, |value| (value * 100.0).round() / 100.0)
 }
 
-/// Seconds that this thread was on a processor.
+/// Seconds that this thread was on a processor. The kernel brings its account up to date at its tick and when the thread steps aside.
 pub(crate) fn on_processor() -> f64 {
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) * 1e-9
 }

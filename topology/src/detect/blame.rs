@@ -32,11 +32,13 @@
 //!
 //! Source: `cascades.md`'s own excess; on PetShop and Nezha it beat walks and learned graphs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tripline_model::{EdgeKey, ServiceName};
 
 use super::incident::Others;
+use super::near::Near;
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
 
 /// Share of a service's own added time that its calls must have added to explain it, and of an excess that what is left of it must make up
@@ -119,36 +121,41 @@ impl Flow {
     }
 }
 
-/// Flows by edge, and self time above normal by service, in seconds; absent where no sidecar knows it.
-///
-/// Services and edges are numbered in the order of their names: an incident of a thousand services asks for millions of neighbours.
-#[derive(Debug, Default)]
+/// Flows by edge, and what they make of each service.
+#[derive(Debug)]
 pub(super) struct Flows {
-    /// By key.
-    edges: Vec<Along>,
-    /// By name.
-    services: Vec<Node>,
+    near: Arc<Near>,
+    /// In the order of its edges.
+    edges: Vec<Flow>,
+    /// In the order of its services.
+    services: Vec<Sums>,
 }
 
-/// One edge with its flow and the number of its server.
-#[derive(Debug)]
-struct Along {
-    key: EdgeKey,
-    flow: Flow,
-    server: usize,
-}
-
-/// One service with the numbers of its edges.
-#[derive(Debug)]
-struct Node {
-    name: ServiceName,
+/// What the edges into a service make of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    /// Seconds of self time above normal; none where no sidecar knows it.
     self_time: Option<f64>,
-    into: Vec<usize>,
-    from: Vec<usize>,
     /// Failures that reached it beyond normal, over all clients.
     reached: f64,
     /// Edges into it on which hardly anything failed.
     well: usize,
+}
+
+/// One edge with its number and the number of its server.
+#[derive(Debug, Clone, Copy)]
+struct Along<'a> {
+    at: usize,
+    server: usize,
+    flow: &'a Flow,
+}
+
+/// One service with the numbers of its edges.
+#[derive(Debug, Clone, Copy)]
+struct Node<'a> {
+    sums: Sums,
+    into: &'a [usize],
+    from: &'a [usize],
 }
 
 /// A share-out of excess: suspects by score, best first.
@@ -194,93 +201,71 @@ struct Blamed {
 }
 
 impl Flows {
-    /// Numbers services and edges, which are in the order of their keys, each key once.
-    pub(super) fn new(edges: Vec<(EdgeKey, Flow)>, self_time: &HashMap<ServiceName, f64>) -> Self {
-        let mut numbers: HashMap<&ServiceName, usize> = HashMap::default();
-        // The order in which names were met; at the end, by that order, the one of the names.
-        let mut ends = Vec::with_capacity(edges.len());
-        for (key, _) in &edges {
-            let mut met = |name| {
-                let next = numbers.len();
-                *numbers.entry(name).or_insert(next)
-            };
-            ends.push([met(&key.client), met(&key.server)]);
+    /// Of the edges of `near`; `self_time` above normal, in seconds, by the number of the service.
+    pub(super) fn new(near: Arc<Near>, edges: Vec<Flow>, self_time: &[Option<f64>]) -> Self {
+        let mut services = vec![Sums::default(); near.services.len()];
+        services.iter_mut().zip(self_time).for_each(|(sums, self_time)| sums.self_time = *self_time);
+        for (edge, flow) in near.edges.iter().zip(&edges) {
+            let sums = &mut services[edge.server];
+            sums.reached += flow.reached;
+            sums.well += usize::from(flow.is_well());
         }
-        let mut names: Vec<(&ServiceName, usize)> = numbers.into_iter().collect();
-        names.sort_unstable();
-        let mut number = vec![0; names.len()];
-        names.iter().enumerate().for_each(|(at, (_, met))| number[*met] = at);
-        let node = |(name, _): &(&ServiceName, usize)| Node {
-            name: (*name).clone(),
-            self_time: self_time.get(*name).copied(),
-            into: Vec::new(),
-            from: Vec::new(),
-            reached: 0.0,
-            well: 0,
-        };
-        let mut flows = Self { services: names.iter().map(node).collect(), edges: Vec::with_capacity(edges.len()) };
-        for (at, ((key, flow), ends)) in edges.into_iter().zip(ends).enumerate() {
-            let [client, server] = ends.map(|met| number[met]);
-            flows.services[client].from.push(at);
-            let node = &mut flows.services[server];
-            node.into.push(at);
-            node.reached += flow.reached;
-            node.well += usize::from(flow.is_well());
-            flows.edges.push(Along { key, flow, server });
-        }
-        flows
+        Self { near, edges, services }
     }
 
     /// One edge.
     pub(super) fn edge(&self, key: &EdgeKey) -> Option<&Flow> {
-        let at = self.edges.binary_search_by(|edge| edge.key.cmp(key)).ok()?;
-        self.edges.get(at).map(|edge| &edge.flow)
+        self.edges.get(self.near.edge(key)?)
     }
 
     /// The calls to a service, by client, each with its place in the order of all edges.
     pub(super) fn calls_to<'a>(&'a self, service: &ServiceName) -> impl Iterator<Item = (usize, &'a Flow)> {
-        let node = self.number(service).and_then(|at| self.services.get(at));
-        let edges = node.into_iter().flat_map(|node| &node.into);
-        edges.filter_map(|at| self.edges.get(*at).map(|edge| (*at, &edge.flow)))
+        let node = self.near.service(service).and_then(|at| self.node(at));
+        node.into_iter().flat_map(|node| self.calling(node)).map(|edge| (edge.at, edge.flow))
     }
 
     /// Seconds of self time above normal, where a sidecar knows it.
     pub(super) fn self_time(&self, service: &ServiceName) -> Option<f64> {
-        self.services.get(self.number(service)?)?.self_time
+        self.services.get(self.near.service(service)?)?.self_time
     }
 
     /// Failures that reached `service` beyond normal, over all clients.
     pub(super) fn reached(&self, service: &ServiceName) -> f64 {
-        self.number(service).and_then(|at| self.services.get(at)).map_or(0.0, |node| node.reached)
+        self.near.service(service).and_then(|at| self.services.get(at)).map_or(0.0, |sums| sums.reached)
     }
 
     /// Failed requests of `service` that started there.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
-        let node = self.number(service).and_then(|at| self.services.get(at));
+        let node = self.near.service(service).and_then(|at| self.node(at));
         node.map_or(0.0, |node| self.own_and_waited(node).0)
     }
 
-    fn number(&self, service: &ServiceName) -> Option<usize> {
-        self.services.binary_search_by(|node| node.name.cmp(service)).ok()
+    fn node(&self, at: usize) -> Option<Node<'_>> {
+        let service = self.near.services.get(at)?;
+        Some(Node { sums: *self.services.get(at)?, into: &service.into, from: &service.from })
+    }
+
+    fn along(&self, at: usize) -> Option<Along<'_>> {
+        Some(Along { at, server: self.near.edges.get(at)?.server, flow: self.edges.get(at)? })
     }
 
     /// Those, and those of which a caller gave up while the service waited for its own calls.
-    fn own_and_waited(&self, node: &Node) -> (f64, f64) {
+    fn own_and_waited(&self, node: Node<'_>) -> (f64, f64) {
         let (mut origin, mut propagated, mut answered, mut lost) = (0.0, 0.0, 0.0, 0.0);
-        for flow in self.calling(node).map(|edge| &edge.flow) {
+        for flow in self.calling(node).map(|edge| edge.flow) {
             origin += flow.origin;
             propagated += flow.propagated;
             answered += flow.answered;
             lost += flow.lost;
         }
-        let reached = (node.reached - lost).max(0.0);
+        let reached = (node.sums.reached - lost).max(0.0);
         let unanswered = (reached - answered).max(0.0);
         let unknown = (answered - origin - propagated).max(0.0) + unanswered;
-        let healthy = self.called_by(node).map(|edge| &edge.flow).filter(|flow| flow.was_healthy);
+        let healthy = self.called_by(node).map(|edge| edge.flow).filter(|flow| flow.was_healthy);
         let calls: f64 = healthy.map(|flow| flow.failed).sum();
         let unexplained = (unknown - (calls - propagated).max(0.0)).max(0.0);
         let waiting: f64 = self.called_by(node).map(|edge| edge.flow.slower).sum();
-        let own_time = node.self_time.unwrap_or(0.0);
+        let own_time = node.sums.self_time.unwrap_or(0.0);
         // Nobody gives up after no time: what was refused at once did not wait.
         let given_up = unexplained.min(unanswered).min(waiting / PATIENCE);
         let waited = if waiting > NEGLIGIBLE { given_up * waiting / (waiting + own_time) } else { 0.0 };
@@ -288,18 +273,18 @@ impl Flows {
     }
 
     /// Whether a service's own part came from waiting for slow calls with its places taken.
-    fn is_crowded(&self, node: &Node) -> bool {
-        let added = node.self_time.unwrap_or(0.0);
+    fn is_crowded(&self, node: Node<'_>) -> bool {
+        let added = node.sums.self_time.unwrap_or(0.0);
         let requests: f64 = self.calling(node).map(|edge| edge.flow.requests).sum();
-        let healthy = self.called_by(node).map(|edge| &edge.flow).filter(|flow| flow.was_healthy);
+        let healthy = self.called_by(node).map(|edge| edge.flow).filter(|flow| flow.was_healthy);
         let waited: f64 = healthy.map(|flow| flow.slower).sum();
         added > NOTICEABLE * requests && waited > NOTICEABLE * requests && waited >= EXPLAINS * added
     }
 
     /// Whether all failures on an edge are the way's fault: its breaker is too eager, or the server's sidecar is alive and never saw them, or
     /// all it did see went well while others are answered as ever.
-    fn blames_edge(&self, edge: &Along) -> bool {
-        let flow = &edge.flow;
+    fn blames_edge(&self, edge: Along<'_>) -> bool {
+        let flow = edge.flow;
         if flow.eager {
             return true;
         }
@@ -310,22 +295,18 @@ impl Flows {
         nothing_reached || (unseen && others_well && flow.answered <= NEGLIGIBLE)
     }
 
-    fn calling<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Along> {
-        node.into.iter().filter_map(|at| self.edges.get(*at))
+    fn calling<'a>(&'a self, node: Node<'a>) -> impl Iterator<Item = Along<'a>> {
+        node.into.iter().filter_map(|at| self.along(*at))
     }
 
-    fn called_by<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Along> {
-        node.from.iter().filter_map(|at| self.edges.get(*at))
-    }
-
-    fn numbered<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = (usize, &'a Along)> {
-        node.from.iter().filter_map(|at| self.edges.get(*at).map(|edge| (*at, edge)))
+    fn called_by<'a>(&'a self, node: Node<'a>) -> impl Iterator<Item = Along<'a>> {
+        node.from.iter().filter_map(|at| self.along(*at))
     }
 
     /// Shares out the failures of `targets`.
     pub(super) fn share_failures(&self, targets: &[ServiceName]) -> Shares {
-        let way = |edge: &Along| {
-            let flow = &edge.flow;
+        let way = |edge: Along<'_>| {
+            let flow = edge.flow;
             let share = if self.blames_edge(edge) { 1.0 } else { flow.lost / flow.reached.max(NEGLIGIBLE) };
             (flow.failed, share.min(1.0))
         };
@@ -334,22 +315,22 @@ impl Flows {
             if self.is_crowded(node) {
                 (own, waited) = (0.0, own + waited);
             }
-            let rest = (node.reached - own - waited).max(0.0);
-            let failed: Vec<(usize, &Along)> = self
-                .numbered(node)
-                .filter(|(_, edge)| edge.flow.failed > NEGLIGIBLE && edge.flow.was_healthy)
-                .collect();
-            let total: f64 = failed.iter().map(|(_, edge)| edge.flow.failed).sum();
-            let mut calls = Vec::with_capacity(failed.len());
-            for (at, edge) in failed {
+            let rest = (node.sums.reached - own - waited).max(0.0);
+            let failed = || {
+                let failed = self.called_by(node).filter(|edge| edge.flow.failed > NEGLIGIBLE);
+                failed.filter(|edge| edge.flow.was_healthy)
+            };
+            let total: f64 = failed().map(|edge| edge.flow.failed).sum();
+            let mut calls = Vec::new();
+            for edge in failed() {
                 let weight = rest * edge.flow.failed / total;
                 let (_, way) = way(edge);
-                calls.push((at, weight * way, true));
-                calls.push((at, weight * (1.0 - way), false));
+                calls.push((edge.at, weight * way, true));
+                calls.push((edge.at, weight * (1.0 - way), false));
             }
             let slow: f64 = self.called_by(node).map(|edge| edge.flow.slower).sum();
-            for (at, edge) in self.numbered(node).filter(|(_, edge)| waited > 0.0 && edge.flow.slower > NEGLIGIBLE) {
-                let flow = &edge.flow;
+            for edge in self.called_by(node).filter(|edge| waited > 0.0 && edge.flow.slower > NEGLIGIBLE) {
+                let (at, flow) = (edge.at, edge.flow);
                 let (weight, gap) = (waited * flow.slower / slow, flow.gap.min(flow.slower) / flow.slower);
                 calls.push((at, weight * gap, true));
                 calls.push((at, weight * (1.0 - gap), false));
@@ -361,22 +342,22 @@ impl Flows {
 
     /// Shares out the added latency of `targets`.
     pub(super) fn share_latency(&self, targets: &[ServiceName]) -> Shares {
-        let way = |edge: &Along| {
-            let flow = &edge.flow;
+        let way = |edge: Along<'_>| {
+            let flow = edge.flow;
             (flow.slower, flow.gap.min(flow.slower) / flow.slower.max(NEGLIGIBLE))
         };
         self.share(targets, way, |node| {
             let calls: Vec<(usize, f64, bool)> = self
-                .numbered(node)
-                .filter(|(_, edge)| edge.flow.slower > NEGLIGIBLE && edge.flow.was_healthy)
-                .flat_map(|(at, edge)| {
+                .called_by(node)
+                .filter(|edge| edge.flow.slower > NEGLIGIBLE && edge.flow.was_healthy)
+                .flat_map(|edge| {
                     let gap = edge.flow.gap.min(edge.flow.slower);
-                    [(at, gap, true), (at, edge.flow.slower - gap, false)]
+                    [(edge.at, gap, true), (edge.at, edge.flow.slower - gap, false)]
                 })
                 .collect();
             let called: f64 = calls.iter().map(|(_, weight, _)| weight).sum();
             let all: f64 = self.calling(node).map(|edge| edge.flow.slower).sum();
-            let own = node.self_time.unwrap_or((all - called).max(0.0));
+            let own = node.sums.self_time.unwrap_or((all - called).max(0.0));
             let own = if self.is_crowded(node) { 0.0 } else { own };
             Blamed { own, calls }
         })
@@ -387,11 +368,11 @@ impl Flows {
     fn share(
         &self,
         targets: &[ServiceName],
-        way: impl Fn(&Along) -> (f64, f64),
-        parts: impl Fn(&Node) -> Blamed,
+        way: impl Fn(Along<'_>) -> (f64, f64),
+        parts: impl Fn(Node<'_>) -> Blamed,
     ) -> Shares {
-        let parts: Vec<Parts<usize>> =
-            self.services.iter().enumerate().map(|(at, node)| self.numbered_parts(at, parts(node))).collect();
+        let nodes = (0..self.services.len()).filter_map(|at| Some((at, self.node(at)?)));
+        let parts: Vec<Parts<usize>> = nodes.map(|(at, node)| self.numbered_parts(at, parts(node))).collect();
         // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
         let mixes = mixes(&parts, |members| {
             let share = 1.0 / members.len().max(1) as f64;
@@ -400,12 +381,11 @@ impl Flows {
         let mut shares: Mix<usize> = Mix::new();
         let mut total = 0.0;
         for target in targets {
-            let Some(at) = self.number(target) else { continue };
-            let (Some(parts), Some(mix), Some(node)) = (parts.get(at), mixes.get(at), self.services.get(at)) else {
+            let Some(at) = self.near.service(target) else { continue };
+            let (Some(parts), Some(mix), Some(node)) = (parts.get(at), mixes.get(at), self.node(at)) else {
                 continue;
             };
-            let into: Vec<(usize, (f64, f64))> =
-                node.into.iter().filter_map(|at| self.edges.get(*at).map(|edge| (*at, way(edge)))).collect();
+            let into: Vec<(usize, (f64, f64))> = self.calling(node).map(|edge| (edge.at, way(edge))).collect();
             let came: f64 = into.iter().map(|(_, (weight, _))| weight).sum();
             let own: f64 = parts.own.iter().map(|(_, amount)| amount).sum();
             let inside = own + parts.calls.iter().map(|(_, amount)| amount).sum::<f64>();
@@ -431,10 +411,10 @@ impl Flows {
     }
 
     fn suspect(&self, number: usize) -> Option<Suspect> {
-        match self.services.get(number) {
-            Some(node) => Some(Suspect { service: node.name.clone(), edge: None }),
+        match self.near.services.get(number) {
+            Some(service) => Some(Suspect { service: service.name.clone(), edge: None }),
             None => {
-                let key = &self.edges.get(number - self.services.len())?.key;
+                let key = &self.near.edges.get(number - self.services.len())?.key;
                 Some(Suspect { service: key.server.clone(), edge: Some(key.clone()) })
             }
         }
@@ -446,7 +426,7 @@ impl Flows {
         for (edge, weight, edge_to_blame) in blamed.calls {
             if edge_to_blame {
                 parts.own.push((self.services.len() + edge, weight));
-            } else if let Some(along) = self.edges.get(edge).filter(|_| weight > NEGLIGIBLE) {
+            } else if let Some(along) = self.along(edge).filter(|_| weight > NEGLIGIBLE) {
                 parts.calls.push((along.server, weight));
             }
         }
@@ -476,8 +456,17 @@ mod tests {
         edges.iter().map(flow).collect()
     }
 
+    /// With self time above normal of some services, in seconds.
+    fn measured(edges: BTreeMap<EdgeKey, Flow>, self_time: &[(&str, f64)]) -> Flows {
+        let (keys, flows): (Vec<EdgeKey>, Vec<Flow>) = edges.into_iter().unzip();
+        let near = Near::numbered(keys.into_iter().map(|key| (key, 0)).collect());
+        let of = |name: &ServiceName| self_time.iter().find(|(known, _)| name == &ServiceName::from(*known));
+        let self_time: Vec<_> = near.services.iter().map(|service| of(&service.name).map(|known| known.1)).collect();
+        Flows::new(Arc::new(near), flows, &self_time)
+    }
+
     fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {
-        Flows::new(edges.into_iter().collect(), &HashMap::default()).share_failures(&[target.into()])
+        measured(edges, &[]).share_failures(&[target.into()])
     }
 
     fn top(shares: &Shares) -> (String, f64) {
@@ -564,11 +553,11 @@ mod tests {
             let entry = key.server == ServiceName::from("web");
             (flow.slower, flow.origin, flow.answered) = if entry { (90.0, 40.0, 40.0) } else { (30.0, 0.0, 0.0) };
         }
-        let self_time = HashMap::from_iter([("web".into(), 60.0), ("db".into(), 30.0)]);
-        let crowded = Flows::new(flows.clone().into_iter().collect(), &self_time);
+        let self_time = [("web", 60.0), ("db", 30.0)];
+        let crowded = measured(flows.clone(), &self_time);
         assert_eq!(top(&crowded.share_failures(&["web".into()])), ("db".into(), 1.0));
         flows.values_mut().for_each(|flow| flow.slower = 3.0);
-        let guilty = Flows::new(flows.into_iter().collect(), &self_time);
+        let guilty = measured(flows, &self_time);
         assert_eq!(top(&guilty.share_failures(&["web".into()])).0, "web");
     }
 
@@ -576,8 +565,7 @@ mod tests {
     fn added_latency_is_charged_to_self_time() {
         let mut flows = flows(&[("user", "web", 100.0, 0.0, 0.0), ("web", "db", 100.0, 0.0, 0.0)]);
         flows.values_mut().for_each(|flow| flow.slower = 30.0);
-        let self_time = HashMap::from_iter([("web".into(), 1.0), ("db".into(), 29.0)]);
-        let flows = Flows::new(flows.into_iter().collect(), &self_time);
+        let flows = measured(flows, &[("web", 1.0), ("db", 29.0)]);
         let (service, score) = top(&flows.share_latency(&["web".into()]));
         assert!(service == "db" && score > 0.9, "{service} {score}");
     }

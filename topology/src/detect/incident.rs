@@ -24,6 +24,8 @@ use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
 use super::degraded::{EdgeWatch, Watches};
 use super::demand::{self, Demand};
+use super::near::Nears;
+use super::reading::Readings;
 use super::roots::{Part, Reach as Reached};
 use super::self_time::ServiceWatches;
 use super::story::{self, Reach};
@@ -43,6 +45,7 @@ pub(super) struct View<'a> {
     pub(super) watches: &'a Watches,
     pub(super) services: &'a ServiceWatches,
     pub(super) trips: &'a Trips,
+    pub(super) nears: &'a Nears,
 }
 
 impl<'a> View<'a> {
@@ -70,6 +73,8 @@ pub(super) struct Tracked {
     degraded: BTreeSet<EdgeKey>,
     /// Services and edges with an excess of their own, ever since it opened.
     pub(super) roots: BTreeSet<Suspect>,
+    /// What its edges carried since it started.
+    readings: Readings,
     /// Raw alerts of each edge before it joined.
     alerts_before: BTreeMap<EdgeKey, u64>,
     /// The demand behind it, once found.
@@ -118,6 +123,7 @@ impl Tracked {
             touched: BTreeSet::new(),
             degraded: part.edges,
             roots: part.roots,
+            readings: Readings::default(),
             alerts_before: BTreeMap::new(),
             demand: None,
             was_limited: false,
@@ -273,7 +279,9 @@ impl Tracked {
         let since = self.incident.started - view.settings.window;
         let own: Vec<&Trip> =
             view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
-        let measured = Measured::of(view, &self.touched, (since, now));
+        let near = view.nears.of(view.graph, &self.touched);
+        let read = self.readings.read(view.graph, &near, (since, now));
+        let measured = Measured::of(view, (&near, &read), &self.touched, (since, now));
         let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;

@@ -1,7 +1,7 @@
 //! One fault or several? Splits degraded edges that hang together into parts that have nothing to do with each other.
 //!
 //! Two faults that hurt one common caller make one component. What tells them apart is where they begin: a *root* is a service or an edge
-//! with an excess of its own in the last three windows (failures that started there, self time or network gap above its baseline, a
+//! with an excess of its own in the last three windows and the one that goes on (failures that started there, self time or network gap above its baseline, a
 //! breaker that opened for nothing). A breaker may go dark after fewer failures than a window needs, so one that opened for failures which mostly
 //! started at its server makes that a root as well. Two roots of which one reaches the other over degraded calls may be cause and effect and
 //! stay together, and so do those that the same demand explains. Roots that do not are independent faults: each gets the
@@ -17,6 +17,7 @@ use tripline_model::{EdgeKey, ServiceName, Timestamp};
 use super::degraded::EdgeWatch;
 use super::demand;
 use super::incident::{View, flows};
+use super::reading::latest;
 use super::{Flows, Suspect};
 
 /// Windows in which a root must show.
@@ -40,8 +41,9 @@ pub(super) fn split(
     known: &BTreeSet<Suspect>,
     now: Timestamp,
 ) -> Vec<Part> {
-    let since = now - view.settings.window * WINDOWS;
-    let (flows, _) = flows(view, &component, (since, now));
+    let since = now.window_start(view.settings.window) - view.settings.window * WINDOWS;
+    let near = view.nears.of(view.graph, &component);
+    let (flows, _) = flows(view, (&near, &latest(view.graph, &near, (since, now))), (since, now));
     let mut roots = roots(view, &component, (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();

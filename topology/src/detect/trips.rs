@@ -65,6 +65,11 @@ impl Trips {
         self.order.iter()
     }
 
+    /// The edges with any.
+    pub(super) fn edges(&self) -> impl Iterator<Item = &EdgeKey> {
+        self.by_edge.keys()
+    }
+
     /// Those of one edge, by time.
     pub(super) fn of(&self, key: &EdgeKey) -> &[Trip] {
         self.by_edge.get(key).map_or(&[], Vec::as_slice)

@@ -50,7 +50,7 @@ impl Brief {
     }
 
     /// Adds what another counted; its start does not matter.
-    pub(super) const fn add(&mut self, other: &Self) {
+    pub(crate) const fn add(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
         self.failed = self.failed.saturating_add(other.failed);
         self.cancelled = self.cancelled.saturating_add(other.cancelled);

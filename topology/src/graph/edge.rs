@@ -140,12 +140,6 @@ impl EdgeState {
         self.tallies[slot(reporter)].brief(narrow(from.as_secs()), narrow(to.as_secs()))
     }
 
-    /// What the best reporter counted in `[from, to)`.
-    pub(crate) fn best_brief(&self, from: Timestamp, to: Timestamp) -> Brief {
-        let briefs = REPORTERS.into_iter().map(|reporter| self.brief_by(reporter, from, to));
-        briefs.into_iter().find(|brief| brief.requests > 0).unwrap_or_default()
-    }
-
     /// The seconds of `[from, to)` in which one reporter counted anything, each by itself; none while `from` is older than 75 s.
     pub(crate) fn seconds_by(&self, reporter: Reporter, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Brief> {
         self.tallies[slot(reporter)].seconds(narrow(from.as_secs()), narrow(to.as_secs()))

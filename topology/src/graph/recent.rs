@@ -16,8 +16,10 @@ const KEPT: usize = 4;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     windows: [[Vec<Brief>; 3]; KEPT],
-    /// By place, a number that changes whenever a window comes when a later one has begun.
+    /// By place, a number that changes whenever a window comes when a later one has begun, and one that does when it is older than
+    /// what [`Self::settled_at`] says.
     late: Vec<u32>,
+    old: Vec<u32>,
     /// Start of the newest window of each place.
     newest: Vec<u32>,
 }
@@ -27,6 +29,7 @@ impl Recent {
     pub(super) fn clear(&mut self, place: usize) {
         if self.late.len() <= place {
             self.late.resize(place + 1, 0);
+            self.old.resize(place + 1, 0);
             self.newest.resize(place + 1, 0);
         }
         self.newest[place] = 0;
@@ -34,8 +37,8 @@ impl Recent {
         briefs.for_each(|brief| *brief = Brief::default());
     }
 
-    /// Adds a window of the edge at `place` to its window of `length` seconds.
-    pub(super) fn count(&mut self, place: usize, window: &EdgeWindow, length: u32) {
+    /// Adds a window of the edge at `place` to its window of `length` seconds; `now` is in seconds.
+    pub(super) fn count(&mut self, place: usize, window: &EdgeWindow, (length, now): (u32, u32)) {
         let brief = Brief::of(window);
         let start = brief.start - brief.start % length;
         let briefs = &mut self.windows[(start / length) as usize % KEPT][slot(window.reporter)];
@@ -51,6 +54,13 @@ impl Recent {
         }
         self.late[place] = self.late[place].wrapping_add(u32::from(start < self.newest[place]));
         self.newest[place] = self.newest[place].max(start);
+        self.old[place] = self.old[place].wrapping_add(u32::from(start < Self::settled_at(now, length) + length));
+    }
+
+    /// Up to this second whoever has summed what there is has to look again only where [`Self::old`] says so. The windows after it are three, all
+    /// of which are kept, and there is one more.
+    pub(super) const fn settled_at(now: u32, length: u32) -> u32 {
+        (now - now % length).saturating_sub(2 * length)
     }
 
     /// What one reporter counted in the window that starts at `start`; none when that is older than what is kept.
@@ -66,5 +76,9 @@ impl Recent {
 
     pub(super) fn late(&self, place: usize) -> u32 {
         self.late.get(place).copied().unwrap_or(0)
+    }
+
+    pub(super) fn old(&self, place: usize) -> u32 {
+        self.old.get(place).copied().unwrap_or(0)
     }
 }

@@ -20,7 +20,7 @@ const FINE_SECS: u32 = 75;
 /// Blocks are of ten seconds for this long, then of thirty.
 const SINGLE_SECS: u32 = 180;
 /// How far back anything is kept.
-pub(super) const KEPT: Duration = Duration::from_secs(600);
+pub(crate) const KEPT: Duration = Duration::from_secs(600);
 /// Blocks between the oldest and the newest, at most: their numbers are kept modulo 65,536.
 const MAX_BLOCKS: u32 = 60_000;
 /// Memory for blocks grows in steps of so many bytes.

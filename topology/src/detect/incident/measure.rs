@@ -1,6 +1,7 @@
 //! The numbers of an incident: flows since it started, candidates with evidence, blast radius.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
@@ -9,8 +10,10 @@ use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, o
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
+use crate::detect::near::{Near, NearService};
+use crate::detect::reading::Counts;
 use crate::detect::{Suspect, SuspectKind, Trip};
-use crate::graph::{Brief, EdgeState};
+use crate::graph::EdgeState;
 
 /// Candidates kept; those beyond have next to no share.
 pub(super) const MAX_CANDIDATES: usize = 5;
@@ -28,6 +31,7 @@ pub(super) struct Measured {
 }
 
 /// What people are told of one edge.
+#[derive(Debug, Default)]
 pub(in crate::detect) struct Counted {
     requests: u64,
     failed: u64,
@@ -38,9 +42,14 @@ pub(in crate::detect) struct Counted {
 }
 
 impl Measured {
-    /// Reads `[since, now]` of every edge that an affected service has.
-    pub(super) fn of(view: &View<'_>, touched: &BTreeSet<EdgeKey>, (since, now): (Timestamp, Timestamp)) -> Self {
-        let (flows, counts) = flows(view, touched, (since, now));
+    /// `read` is what every edge of the affected services carried in `[since, now]`.
+    pub(super) fn of(
+        view: &View<'_>,
+        (near, read): (&Arc<Near>, &[Counts]),
+        touched: &BTreeSet<EdgeKey>,
+        (since, now): (Timestamp, Timestamp),
+    ) -> Self {
+        let (flows, counts) = flows(view, (near, read), (since, now));
         let entry_points = view.graph.entry_points();
         let targets = targets(view, touched, &entry_points);
         Self { flows, counts, targets, entry_points, span: (since, now + SECOND) }
@@ -223,42 +232,39 @@ impl Measured {
     }
 }
 
-/// What every edge of a service that one of `touched` has carried in `[since, now]`, above normal.
+/// What the edges have carried in `[since, now]`, as it was read, above normal.
 pub(in crate::detect) fn flows(
     view: &View<'_>,
-    touched: &BTreeSet<EdgeKey>,
+    (near, read): (&Arc<Near>, &[Counts]),
     (since, now): (Timestamp, Timestamp),
 ) -> (Flows, Vec<Counted>) {
-    let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
-    let to = now + SECOND;
-    let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
-    // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
-    near.extend(services.iter().flat_map(|service| view.graph.edges_from(service)));
-    for service in &services {
-        near.extend(view.graph.edges_into_from(service, |client| !services.contains(client)));
-    }
-    near.sort_by(|a, b| a.0.cmp(b.0));
     let mut lives = ways::Lives::new(view, (since, now));
-    let (mut flows, mut counts) = (Vec::with_capacity(near.len()), Vec::with_capacity(near.len()));
-    let mut own: HashMap<&ServiceName, (f64, f64)> = HashMap::default();
-    for (key, state) in near {
-        let served = state.brief_by(Reporter::Server, since, to);
-        let (flow, counted) = flow(view, (key, state), &served, (since, to));
-        let lost = lives.lost((key, state), &flow);
-        flows.push((key.clone(), Flow { lost, ..flow }));
+    let mut has_tripped = vec![false; near.edges.len()];
+    view.trips.edges().filter_map(|key| near.edge(key)).for_each(|at| has_tripped[at] = true);
+    let (mut flows, mut counts) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
+    // Requests with a self time, and their seconds, by service.
+    let mut own = vec![(0.0, 0.0); near.services.len()];
+    for ((edge, read), has_tripped) in near.edges.iter().zip(read).zip(has_tripped) {
+        let (flow, counted) = match view.graph.at(edge.place) {
+            Some(known) => {
+                let (flow, counted) = flow(view, known, read, (since, has_tripped));
+                (Flow { lost: lives.lost(known, &flow), ..flow }, counted)
+            }
+            None => Default::default(),
+        };
+        flows.push(flow);
         counts.push(counted);
-        if served.self_timed > 0 {
-            let sum = own.entry(&key.server).or_default();
-            (sum.0, sum.1) = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
-        }
+        let served = read.served();
+        let sum: &mut (f64, f64) = &mut own[edge.server];
+        *sum = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
     }
     // Seconds of self time above normal, where a sidecar knows it.
-    let above = |(service, (count, seconds)): (&ServiceName, (f64, f64))| {
-        let normal = view.services.normal_self_time(service).unwrap_or(seconds / count);
-        (service.clone(), (seconds - normal * count).max(0.0))
+    let above = |(service, (count, seconds)): (&NearService, &(f64, f64))| {
+        let normal = view.services.normal_self_time(&service.name).unwrap_or(seconds / count);
+        (*count > 0.0).then(|| (seconds - normal * count).max(0.0))
     };
-    let self_time: HashMap<ServiceName, f64> = own.into_iter().map(above).collect();
-    (Flows::new(flows, &self_time), counts)
+    let self_time: Vec<Option<f64>> = near.services.iter().zip(&own).map(above).collect();
+    (Flows::new(Arc::clone(near), flows, &self_time), counts)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -270,11 +276,11 @@ fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
 fn flow(
     view: &View<'_>,
     (key, state): (&EdgeKey, &EdgeState),
-    served: &Brief,
-    (since, to): (Timestamp, Timestamp),
+    read: &Counts,
+    (since, has_tripped): (Timestamp, bool),
 ) -> (Flow, Counted) {
     let watch = view.watches.at(state);
-    let best = state.best_brief(since, to);
+    let (best, served) = (read.best(), read.served());
     let above =
         |now: Option<f64>, usual: Option<f64>| now.zip(usual).map_or(0.0, |(now, usual)| (now - usual).max(0.0));
     let slower = above(best.mean(), watch.and_then(EdgeWatch::normal_latency));
@@ -284,7 +290,7 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    let eager = ways::is_eager(view, (key, state), since, (all_failed - shed, arrived, share));
+    let eager = has_tripped && ways::is_eager(view, (key, state), since, (all_failed - shed, arrived, share));
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
     let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.

@@ -26,9 +26,6 @@ pub(super) fn is_eager(
     since: Timestamp,
     (failed, arrived, share): (f64, f64, f64),
 ) -> bool {
-    if view.trips.of(edge.0).is_empty() {
-        return false;
-    }
     // Each trip takes its failures to happen: what was seen between trips is chosen by them.
     let beyond = failed - share * arrived - taken_by_trips(view, edge.0, since);
     let significance = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt();

@@ -1,0 +1,139 @@
+//! The edges of the services that an incident touches, with everything numbered.
+//!
+//! An incident of a thousand services asks for ten thousand edges, twice in each evaluation. Finding and numbering them takes longer than reading
+//! what they carried; so it is done once, and again when the incident or the graph has changed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tripline_model::{EdgeKey, ServiceName};
+
+use crate::ServiceGraph;
+use crate::graph::EdgeState;
+
+/// Edges and their services. Numbers are places in these lists.
+#[derive(Debug, Default)]
+pub(super) struct Near {
+    /// What was asked for.
+    touched: BTreeSet<EdgeKey>,
+    /// The graph's generation.
+    generation: u64,
+    /// By key.
+    pub(super) edges: Vec<NearEdge>,
+    /// By name.
+    pub(super) services: Vec<NearService>,
+}
+
+/// One edge.
+#[derive(Debug)]
+pub(super) struct NearEdge {
+    pub(super) key: EdgeKey,
+    /// Its place in the graph.
+    pub(super) place: usize,
+    /// The number of its server.
+    pub(super) server: usize,
+}
+
+/// One service with the numbers of its edges.
+#[derive(Debug)]
+pub(super) struct NearService {
+    pub(super) name: ServiceName,
+    pub(super) into: Vec<usize>,
+    pub(super) from: Vec<usize>,
+}
+
+impl Near {
+    /// Every edge of a service that one of `touched` has.
+    fn of(graph: &ServiceGraph, touched: &BTreeSet<EdgeKey>) -> Self {
+        let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
+        let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
+        // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
+        near.extend(services.iter().flat_map(|service| graph.edges_from(service)));
+        for service in &services {
+            near.extend(graph.edges_into_from(service, |client| !services.contains(client)));
+        }
+        near.sort_by(|a, b| a.0.cmp(b.0));
+        let edges = near.into_iter().map(|(key, state)| (key.clone(), state.place as usize)).collect();
+        Self { touched: touched.clone(), generation: graph.generation(), ..Self::numbered(edges) }
+    }
+
+    /// Edges in the order of their keys, each with its place.
+    pub(super) fn numbered(edges: Vec<(EdgeKey, usize)>) -> Self {
+        let mut numbers: HashMap<&ServiceName, usize> = HashMap::new();
+        // The order in which names were met; at the end, by that order, the one of the names.
+        let mut ends = Vec::with_capacity(edges.len());
+        for (key, _) in &edges {
+            let mut met = |name| {
+                let next = numbers.len();
+                *numbers.entry(name).or_insert(next)
+            };
+            ends.push([met(&key.client), met(&key.server)]);
+        }
+        let mut names: Vec<(&ServiceName, usize)> = numbers.into_iter().collect();
+        names.sort_unstable();
+        let mut number = vec![0; names.len()];
+        names.iter().enumerate().for_each(|(at, (_, met))| number[*met] = at);
+        let service = |(name, _): &(&ServiceName, usize)| NearService {
+            name: (*name).clone(),
+            into: Vec::new(),
+            from: Vec::new(),
+        };
+        let mut near = Self { services: names.iter().map(service).collect(), ..Self::default() };
+        for (at, ((key, place), ends)) in edges.into_iter().zip(ends).enumerate() {
+            let [client, server] = ends.map(|met| number[met]);
+            near.services[client].from.push(at);
+            near.services[server].into.push(at);
+            near.edges.push(NearEdge { key, place, server });
+        }
+        near
+    }
+
+    /// The number of an edge.
+    pub(super) fn edge(&self, key: &EdgeKey) -> Option<usize> {
+        self.edges.binary_search_by(|edge| edge.key.cmp(key)).ok()
+    }
+
+    /// The number of a service.
+    pub(super) fn service(&self, name: &ServiceName) -> Option<usize> {
+        self.services.binary_search_by(|service| service.name.cmp(name)).ok()
+    }
+}
+
+/// What was found in the last evaluations.
+#[derive(Debug, Default)]
+pub(super) struct Nears {
+    // Nobody waits for this lock: it lets those who only look at the detector keep what they find.
+    known: Mutex<Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    near: Arc<Near>,
+    /// Asked for since the last [`Nears::tidy`].
+    used: bool,
+}
+
+impl Nears {
+    pub(super) const fn new() -> Self {
+        Self { known: Mutex::new(Vec::new()) }
+    }
+
+    /// The edges of the services that `touched` touches.
+    pub(super) fn of(&self, graph: &ServiceGraph, touched: &BTreeSet<EdgeKey>) -> Arc<Near> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |known: &&mut Known| known.near.generation == graph.generation() && known.near.touched == *touched;
+        if let Some(known) = all.iter_mut().find(is_it) {
+            known.used = true;
+            return Arc::clone(&known.near);
+        }
+        let near = Arc::new(Near::of(graph, touched));
+        all.push(Known { near: Arc::clone(&near), used: true });
+        near
+    }
+
+    /// Forgets what nobody has asked for since the last time.
+    pub(super) fn tidy(&self) {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|known| std::mem::take(&mut known.used));
+    }
+}
