@@ -157,8 +157,13 @@ pub fn score(case: &Case, settings: Settings) -> Outcome {
 fn may_belong(truth: &Truth, watched: &Watched) -> bool {
     let Some((_, end)) = truth.hurt else { return false };
     let detected = watched.end.detected;
-    let touches =
-        watched.end.blast.edges.iter().chain(&watched.opened.blast.edges).any(|key| truth.edges.contains_key(key));
+    let touches = watched
+        .end
+        .blast
+        .edges
+        .iter()
+        .chain(watched.opened.blast.edges.iter())
+        .any(|key| truth.edges.contains_key(key));
     detected >= truth.span.0 && detected <= end + Duration::from_secs(30) && touches
 }
 

@@ -32,7 +32,8 @@ mod self_time;
 mod story;
 mod trips;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
@@ -135,8 +136,6 @@ pub struct Detector {
     waiting: Waiting,
     trips: Trips,
     judged_to: Option<Timestamp>,
-    /// Edges that are degraded by their counts.
-    degraded: BTreeSet<EdgeKey>,
     /// The graph's generation that the watches follow.
     generation: Option<u64>,
     incidents: Vec<Tracked>,
@@ -155,7 +154,6 @@ impl Detector {
             waiting: Waiting::new(),
             trips: Trips::new(),
             judged_to: None,
-            degraded: BTreeSet::new(),
             generation: None,
             incidents: Vec::new(),
             nears: Nears::new(),
@@ -238,7 +236,6 @@ impl Detector {
             self.judged_to = Some(end);
             end = end + window;
         }
-        self.degraded = self.watches.degraded();
     }
 
     /// Since when an incident that goes on touches an edge, by its place, and a service.
@@ -246,11 +243,14 @@ impl Detector {
         let (mut edges, mut services) = (Vec::new(), BTreeMap::new());
         for tracked in self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none()) {
             let began = tracked.incident.started;
+            let near = self.nears.of(graph, &tracked.touched);
             edges.resize(graph.places(), None);
-            for (key, state) in tracked.touched.iter().filter_map(|key| Some((key, graph.edge(key)?))) {
-                let slot: &mut Option<Timestamp> = &mut edges[state.place as usize];
+            for (_, edge) in near.touched() {
+                let slot: &mut Option<Timestamp> = &mut edges[edge.place];
                 *slot = Some(slot.map_or(began, |known| known.min(began)));
-                let known = services.entry(key.server.clone()).or_insert(began);
+            }
+            for (_, service) in near.servers() {
+                let known = services.entry(service.name.clone()).or_insert(began);
                 *known = began.min(*known);
             }
         }
@@ -261,11 +261,10 @@ impl Detector {
     fn degraded(&self, graph: &ServiceGraph, now: Timestamp) -> BTreeSet<EdgeKey> {
         let just_now = now - self.settings.window;
         let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| &trip.key);
-        let counted = self.degraded.iter().filter(|key| graph.edge(key).is_some());
         // What names beyond the limit fold into is no service: whoever invents enough of them would speak for all.
         let overflow = ServiceName::overflow();
         let known = |key: &&EdgeKey| key.client != overflow && key.server != overflow;
-        counted.chain(graph.alarmed()).chain(tripped).filter(known).cloned().collect()
+        self.watches.degraded(graph).chain(graph.alarmed()).chain(tripped).filter(known).cloned().collect()
     }
 
     /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
@@ -327,7 +326,7 @@ impl Detector {
     }
 
     /// The independent faults in a component.
-    fn split(&self, graph: &ServiceGraph, component: BTreeSet<EdgeKey>, now: Timestamp) -> Vec<Part> {
+    fn split(&self, graph: &ServiceGraph, component: Arc<BTreeSet<EdgeKey>>, now: Timestamp) -> Vec<Part> {
         let view = self.view(graph);
         let known = self.incidents.iter().filter(|tracked| tracked.incident.resolved.is_none() && !tracked.merged);
         let known: BTreeSet<Suspect> = known.flat_map(|tracked| tracked.roots.iter().cloned()).collect();
@@ -433,29 +432,28 @@ fn components(
     graph: &ServiceGraph,
     degraded: &BTreeSet<EdgeKey>,
     bridges: &BTreeSet<EdgeKey>,
-) -> Vec<BTreeSet<EdgeKey>> {
+) -> Vec<Arc<BTreeSet<EdgeKey>>> {
     use petgraph::unionfind::UnionFind;
     use tripline_model::NodeKind;
 
     let keys: Vec<&EdgeKey> = degraded.union(bridges).collect();
     let mut joined = UnionFind::<usize>::new(keys.len());
-    let mut first_at = BTreeMap::new();
+    // The first edge of each service; none of callers from outside.
+    let mut first_at: HashMap<&ServiceName, Option<usize>> = HashMap::new();
     for (at, key) in keys.iter().enumerate() {
         for end in [&key.client, &key.server] {
-            if matches!(graph.kind(end), NodeKind::User | NodeKind::External) {
-                continue;
+            let is_outside = || matches!(graph.kind(end), NodeKind::User | NodeKind::External);
+            if let Some(other) = first_at.entry(end).or_insert_with(|| (!is_outside()).then_some(at)) {
+                joined.union(*other, at);
             }
-            let other = *first_at.entry(end.clone()).or_insert(at);
-            joined.union(other, at);
         }
     }
-    let mut groups: BTreeMap<usize, BTreeSet<EdgeKey>> = BTreeMap::new();
-    for (at, key) in keys.into_iter().enumerate() {
-        if degraded.contains(key) {
-            groups.entry(joined.find(at)).or_default().insert(key.clone());
-        }
+    let mut groups: BTreeMap<usize, Vec<EdgeKey>> = BTreeMap::new();
+    let is_degraded = |key: &EdgeKey| bridges.is_empty() || degraded.contains(key);
+    for (at, key) in keys.into_iter().enumerate().filter(|(_, key)| is_degraded(key)) {
+        groups.entry(joined.find(at)).or_default().push(key.clone());
     }
-    groups.into_values().collect()
+    groups.into_values().map(|keys| Arc::new(keys.into_iter().collect())).collect()
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl ServiceGraph {
         }
     }
 
-    /// Grows by one whenever a node or an edge comes or goes.
+    /// Grows by one whenever a node or an edge comes or goes, or a node turns out to be of another kind.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -418,8 +418,10 @@ impl ServiceGraph {
             node.last_seen = node.last_seen.max(now);
             // A peer that was only guessed from spans turns out to be a service once it reports itself.
             // Only a gateway itself knows that it is one.
-            if kind == NodeKind::Gateway || (kind == NodeKind::Service && node.kind != NodeKind::Gateway) {
+            let knows = kind == NodeKind::Gateway || (kind == NodeKind::Service && node.kind != NodeKind::Gateway);
+            if knows && node.kind != kind {
                 node.kind = kind;
+                self.generation += 1;
             }
             return name.clone();
         }

@@ -280,7 +280,7 @@ fn tell(seed: u64, settings: Settings) {
                 );
                 candidate.evidence.iter().for_each(|evidence| println!("        {}", evidence.text));
             }
-            for hop in &incident.path {
+            for hop in incident.path.iter() {
                 println!("    {} {} {:.1} {:?}", hop.distance, hop.key, second(hop.at), hop.event);
             }
         }

@@ -127,6 +127,7 @@ pub(super) struct Flows {
     near: Arc<Near>,
     /// In the order of its edges.
     edges: Vec<Flow>,
+    has_tripped: Vec<bool>,
     /// In the order of its services.
     services: Vec<Sums>,
 }
@@ -201,8 +202,12 @@ struct Blamed {
 }
 
 impl Flows {
-    /// Of the edges of `near`; `self_time` above normal, in seconds, by the number of the service.
-    pub(super) fn new(near: Arc<Near>, edges: Vec<Flow>, self_time: &[Option<f64>]) -> Self {
+    /// Of the edges of `near`, with whether a breaker on them has opened; `self_time` above normal, in seconds, by the number of the service.
+    pub(super) fn new(
+        near: Arc<Near>,
+        (edges, has_tripped): (Vec<Flow>, Vec<bool>),
+        self_time: &[Option<f64>],
+    ) -> Self {
         let mut services = vec![Sums::default(); near.services.len()];
         services.iter_mut().zip(self_time).for_each(|(sums, self_time)| sums.self_time = *self_time);
         for (edge, flow) in near.edges.iter().zip(&edges) {
@@ -210,12 +215,22 @@ impl Flows {
             sums.reached += flow.reached;
             sums.well += usize::from(flow.is_well());
         }
-        Self { near, edges, services }
+        Self { near, edges, has_tripped, services }
     }
 
     /// One edge.
     pub(super) fn edge(&self, key: &EdgeKey) -> Option<&Flow> {
         self.edges.get(self.near.edge(key)?)
+    }
+
+    /// One edge, by its number.
+    pub(super) fn at(&self, number: usize) -> Option<&Flow> {
+        self.edges.get(number)
+    }
+
+    /// Whether a breaker on an edge has opened.
+    pub(super) fn has_tripped(&self, number: usize) -> bool {
+        self.has_tripped.get(number).is_some_and(|has| *has)
     }
 
     /// The calls to a service, by client, each with its place in the order of all edges.
@@ -229,15 +244,19 @@ impl Flows {
         self.services.get(self.near.service(service)?)?.self_time
     }
 
-    /// Failures that reached `service` beyond normal, over all clients.
-    pub(super) fn reached(&self, service: &ServiceName) -> f64 {
-        self.near.service(service).and_then(|at| self.services.get(at)).map_or(0.0, |sums| sums.reached)
+    /// Failures that reached a service beyond normal, over all clients.
+    pub(super) fn reached_at(&self, number: usize) -> f64 {
+        self.services.get(number).map_or(0.0, |sums| sums.reached)
     }
 
-    /// Failed requests of `service` that started there.
+    /// Failed requests of a service that started there.
+    pub(super) fn own_failures_at(&self, number: usize) -> f64 {
+        self.node(number).map_or(0.0, |node| self.own_and_waited(node).0)
+    }
+
+    /// The same by name.
     pub(super) fn own_failures(&self, service: &ServiceName) -> f64 {
-        let node = self.near.service(service).and_then(|at| self.node(at));
-        node.map_or(0.0, |node| self.own_and_waited(node).0)
+        self.near.service(service).map_or(0.0, |at| self.own_failures_at(at))
     }
 
     fn node(&self, at: usize) -> Option<Node<'_>> {
@@ -459,10 +478,10 @@ mod tests {
     /// With self time above normal of some services, in seconds.
     fn measured(edges: BTreeMap<EdgeKey, Flow>, self_time: &[(&str, f64)]) -> Flows {
         let (keys, flows): (Vec<EdgeKey>, Vec<Flow>) = edges.into_iter().unzip();
-        let near = Near::numbered(keys.into_iter().map(|key| (key, 0)).collect());
+        let near = Near::numbered(keys.into_iter().map(|key| (key, (0, 0))).collect());
         let of = |name: &ServiceName| self_time.iter().find(|(known, _)| name == &ServiceName::from(*known));
         let self_time: Vec<_> = near.services.iter().map(|service| of(&service.name).map(|known| known.1)).collect();
-        Flows::new(Arc::new(near), flows, &self_time)
+        Flows::new(Arc::new(near), (flows, Vec::new()), &self_time)
     }
 
     fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {

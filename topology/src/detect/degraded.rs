@@ -7,8 +7,6 @@
 //! Late data: see [`super::judged`]. A window is learned from 15 s after its end, unless it was bad, or an incident that had begun
 //! by its end touches the edge.
 
-use std::collections::BTreeSet;
-
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
 use super::Settings;
@@ -227,7 +225,12 @@ impl Watches {
 
     /// That of an edge of the graph.
     pub(super) fn at(&self, state: &EdgeState) -> Option<&EdgeWatch> {
-        self.watches.get(state.place as usize).filter(|watch| watch.born == state.born)
+        self.at_place(state.place as usize, state.born)
+    }
+
+    /// That of the edge that came to a place when it was `born`.
+    pub(super) fn at_place(&self, place: usize, born: u64) -> Option<&EdgeWatch> {
+        self.watches.get(place).filter(|watch| watch.born == born)
     }
 
     /// Every edge that is watched with its watch, by place.
@@ -253,9 +256,10 @@ impl Watches {
         }
     }
 
-    /// Every edge that is degraded by its counts, as of the last window judged.
-    pub(super) fn degraded(&self) -> BTreeSet<EdgeKey> {
-        self.degraded.iter().filter_map(|place| self.keys.get(*place)?.clone()).collect()
+    /// Every edge of the graph that is degraded by its counts, as of the last window judged.
+    pub(super) fn degraded<'a>(&'a self, graph: &'a ServiceGraph) -> impl Iterator<Item = &'a EdgeKey> {
+        let known = |place: &usize| graph.at(*place).filter(|(_, state)| self.at(state).is_some());
+        self.degraded.iter().filter_map(known).map(|(key, _)| key)
     }
 
     /// Makes the watches those of the graph's edges.

@@ -19,6 +19,7 @@ mod value;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
@@ -62,21 +63,66 @@ pub(super) struct Others {
     pub(super) edges: BTreeSet<EdgeKey>,
 }
 
+/// When an edge was first degraded in an incident.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Onset {
+    pub(super) at: Timestamp,
+    /// Whether it was always slow rather than failing.
+    pub(super) slow: bool,
+    /// Raw alerts of it before it joined.
+    pub(super) alerts_before: Option<u64>,
+}
+
+/// What the story is made of, which is told again when that changes.
+#[derive(Debug, Default)]
+struct Story {
+    /// Whether it has changed.
+    is_stale: bool,
+    /// Where it begins, and where it may end.
+    of: Option<(Suspect, Arc<BTreeSet<ServiceName>>)>,
+    reach: Reach,
+}
+
+/// The openings of breakers that belong to an incident.
+#[derive(Debug, Default)]
+struct OwnTrips {
+    /// What they were found for: [`Trips::revision`], since when, and among how many edges.
+    of: Option<(u64, Timestamp, usize)>,
+    trips: Vec<Trip>,
+    /// Openings, failed probes among them.
+    openings: u64,
+}
+
+impl OwnTrips {
+    /// Finds them again where something has changed; answers whether it has.
+    fn follow(&mut self, trips: &Trips, since: Timestamp, touched: &BTreeSet<EdgeKey>) -> bool {
+        let of = Some((trips.revision(), since, touched.len()));
+        if self.of == of {
+            return false;
+        }
+        self.of = of;
+        let own = |trip: &&Trip| trip.at >= since && touched.contains(&trip.key);
+        self.trips = trips.iter().filter(own).cloned().collect();
+        self.openings = trips.openings(since).filter(|key| touched.contains(*key)).count() as u64;
+        true
+    }
+}
+
 /// An incident with what its life needs.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) incident: Incident,
-    /// Every edge that was ever degraded in it, with its onset and whether it was slow rather than failing.
-    onsets: BTreeMap<EdgeKey, (Timestamp, bool)>,
+    /// Every edge that was ever degraded in it.
+    onsets: BTreeMap<EdgeKey, Onset>,
     /// The keys of `onsets`.
-    pub(super) touched: BTreeSet<EdgeKey>,
-    degraded: BTreeSet<EdgeKey>,
+    pub(super) touched: Arc<BTreeSet<EdgeKey>>,
+    degraded: Arc<BTreeSet<EdgeKey>>,
     /// Services and edges with an excess of their own, ever since it opened.
     pub(super) roots: BTreeSet<Suspect>,
     /// What its edges carried since it started.
     readings: Readings,
-    /// Raw alerts of each edge before it joined.
-    alerts_before: BTreeMap<EdgeKey, u64>,
+    own_trips: OwnTrips,
+    story: Story,
     /// The demand behind it, once found.
     demand: Option<Demand>,
     /// Whether the origin once did less than its normal work.
@@ -109,7 +155,7 @@ impl Tracked {
             resolved: None,
             candidates: Vec::new(),
             unexplained: Ratio::ONE,
-            path: Vec::new(),
+            path: Arc::default(),
             blast: Blast::default(),
             attempts_per_request: 1.0,
             demand: 1.0,
@@ -120,11 +166,12 @@ impl Tracked {
         Self {
             incident,
             onsets: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Arc::default(),
             degraded: part.edges,
             roots: part.roots,
             readings: Readings::default(),
-            alerts_before: BTreeMap::new(),
+            own_trips: OwnTrips::default(),
+            story: Story::default(),
             demand: None,
             was_limited: false,
             last_degraded: now,
@@ -148,13 +195,11 @@ impl Tracked {
             return false;
         }
         if self.is_going_on(now) {
+            if component.iter().any(|key| self.touched.contains(key) || self.degraded.contains(key)) {
+                return true;
+            }
             let servers: BTreeSet<&ServiceName> = self.touched.iter().map(|key| &key.server).collect();
-            return component.iter().any(|key| {
-                self.touched.contains(key)
-                    || self.degraded.contains(key)
-                    || servers.contains(&key.server)
-                    || servers.contains(&key.client)
-            });
+            return component.iter().any(|key| servers.contains(&key.server) || servers.contains(&key.client));
         }
         let recent = self.incident.resolved.is_none_or(|at| now.since(at) <= reopen);
         recent && self.incident.origin().is_some_and(|origin| begins_at(part, origin))
@@ -179,11 +224,15 @@ impl Tracked {
 
     /// Nothing is known to be degraded until [`Self::set_degraded`] says so.
     pub(super) fn clear_degraded(&mut self) {
-        self.degraded.clear();
+        self.degraded = Arc::default();
     }
 
     pub(super) fn set_degraded(&mut self, part: Part, now: Timestamp) {
-        self.degraded.extend(part.edges);
+        if self.degraded.is_empty() {
+            self.degraded = part.edges;
+        } else {
+            Arc::make_mut(&mut self.degraded).extend(part.edges.iter().cloned());
+        }
         self.roots.extend(part.roots);
         self.last_degraded = now;
         if self.incident.resolved.take().is_some() {
@@ -195,17 +244,20 @@ impl Tracked {
     }
 
     /// Ends this incident in favour of another and hands over what it was about.
-    pub(super) fn merge_away(&mut self) -> (BTreeMap<EdgeKey, (Timestamp, bool)>, BTreeSet<Suspect>) {
+    pub(super) fn merge_away(&mut self) -> (BTreeMap<EdgeKey, Onset>, BTreeSet<Suspect>) {
         self.merged = true;
         (std::mem::take(&mut self.onsets), std::mem::take(&mut self.roots))
     }
 
-    pub(super) fn absorb(&mut self, (onsets, roots): (BTreeMap<EdgeKey, (Timestamp, bool)>, BTreeSet<Suspect>)) {
+    pub(super) fn absorb(&mut self, (onsets, roots): (BTreeMap<EdgeKey, Onset>, BTreeSet<Suspect>)) {
         self.roots.extend(roots);
+        let touched = Arc::make_mut(&mut self.touched);
         for (key, onset) in onsets {
-            self.touched.insert(key.clone());
-            self.onsets.entry(key).or_insert(onset);
+            touched.insert(key.clone());
+            // What it alerted before it joined this one is not known.
+            self.onsets.entry(key).or_insert(Onset { alerts_before: None, ..onset });
         }
+        self.story.is_stale = true;
     }
 
     /// The incident when it differs from what was last taken.
@@ -249,40 +301,48 @@ impl Tracked {
     }
 
     fn note_onsets(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
-        for key in &self.degraded {
-            let watch = view.watch(key);
-            let slow = watch.is_some_and(EdgeWatch::is_only_slow);
-            if let Some(known) = self.onsets.get_mut(key) {
-                known.1 &= slow;
-                // What came late may show that it began earlier.
-                if let Some(onset) = watch.and_then(EdgeWatch::onset).filter(|_| !others.edges.contains(key)) {
-                    known.0 = known.0.min(onset);
-                    self.incident.started = self.incident.started.min(onset);
-                }
-                continue;
+        let near = view.nears.of(view.graph, &self.touched);
+        let degraded = Arc::clone(&self.degraded);
+        let touched = Arc::clone(&self.touched);
+        for (_, edge, ()) in near.among(degraded.iter().map(|key| (key, ()))) {
+            let key = &edge.key;
+            let Some(known) = self.onsets.get_mut(key) else { continue };
+            let watch = view.watches.at_place(edge.place, edge.born);
+            let slow = known.slow && watch.is_some_and(EdgeWatch::is_only_slow);
+            // What came late may show that it began earlier.
+            let began = watch.and_then(EdgeWatch::onset).filter(|_| !others.edges.contains(key));
+            let at = began.map_or(known.at, |began| known.at.min(began));
+            if (at, slow) != (known.at, known.slow) {
+                (known.at, known.slow, self.story.is_stale) = (at, slow, true);
+                self.incident.started = self.incident.started.min(at);
             }
+        }
+        for key in degraded.difference(&touched) {
+            let watch = view.watch(key);
             let window = view.settings.window * 3;
             let trip = view.trips.of(key).iter().rev().find(|trip| now.since(trip.at) <= window);
             let onset = watch.and_then(EdgeWatch::onset).into_iter().chain(trip.map(|trip| trip.at)).min();
             // An edge that another incident has already was hurt by that one first.
-            let onset = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
-            self.onsets.insert(key.clone(), (onset, slow));
-            self.touched.insert(key.clone());
-            self.last_joined = now;
-            let before = watch.map_or(0, |watch| watch.alerts().1);
-            self.alerts_before.insert(key.clone(), before);
-            self.incident.started = self.incident.started.min(onset);
+            let at = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
+            let slow = watch.is_some_and(EdgeWatch::is_only_slow);
+            let alerts_before = Some(watch.map_or(0, |watch| watch.alerts().1));
+            self.onsets.insert(key.clone(), Onset { at, slow, alerts_before });
+            Arc::make_mut(&mut self.touched).insert(key.clone());
+            (self.last_joined, self.story.is_stale) = (now, true);
+            self.incident.started = self.incident.started.min(at);
         }
     }
 
     fn measure(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
         let since = self.incident.started - view.settings.window;
-        let own: Vec<&Trip> =
-            view.trips.iter().filter(|trip| trip.at >= since && self.touched.contains(&trip.key)).collect();
+        if self.own_trips.follow(view.trips, since, &self.touched) {
+            self.story.is_stale = true;
+        }
         let near = view.nears.of(view.graph, &self.touched);
         let read = self.readings.read(view.graph, &near, (since, now));
-        let measured = Measured::of(view, (&near, &read), &self.touched, (since, now));
-        let fresh = measured.candidates(view, &own, &self.degraded, (&self.roots, others));
+        let measured = Measured::of(view, (&near, &read), (since, now));
+        let own = &self.own_trips.trips;
+        let fresh = measured.candidates(view, own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {
@@ -293,31 +353,29 @@ impl Tracked {
             }
         }
         let Some(origin) = incident.candidates.first().map(|candidate| candidate.suspect.clone()) else { return };
-        incident.trips = own.len() as u64;
+        incident.trips = self.own_trips.trips.len() as u64;
         incident.demand = self.demand.as_ref().map_or(1.0, |demand| demand.growth);
-        let turned = self.alerts_before.iter().map(|(key, before)| {
+        let turned = near.among(self.onsets.iter()).filter_map(|(_, edge, onset)| {
             // A breaker alone is an alert, too, but is counted below.
-            view.watch(key).map_or(0, |watch| watch.alerts().0.saturating_sub(*before))
+            let alerts = view.watches.at_place(edge.place, edge.born).map_or(0, |watch| watch.alerts().0);
+            Some(alerts.saturating_sub(onset.alerts_before?))
         });
-        let openings = view.trips.openings(since).filter(|key| self.touched.contains(*key)).count();
-        incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + openings as u64);
+        incident.raw_alerts = incident.raw_alerts.max(turned.sum::<u64>() + self.own_trips.openings);
         // Of demand, the harm begins where it cannot be served.
         let place = match self.demand.as_ref().and_then(|_| incident.candidates.get(1)) {
             Some(suffering) => suffering.suspect.clone(),
             None => origin.clone(),
         };
-        incident.path = story::path(&place, &self.onsets, &own);
         incident.attempts_per_request = measured.attempts_into(&place.service);
         incident.blast = measured.blast(&origin, &self.touched);
-        let entry_points = view.graph.entry_points();
-        let reach = Reach {
-            origin: &place,
-            degraded: &self.touched,
-            entry_points: &entry_points,
-            tripped: &own.iter().map(|trip| trip.key.clone()).collect(),
-            attempts: incident.attempts_per_request,
-        };
-        let mut level = story::level(&reach);
+        let entry_points = view.nears.entry_points(view.graph);
+        let of = Some((place.clone(), Arc::clone(&entry_points)));
+        if self.story.is_stale || self.story.of != of {
+            let (path, reach) = story::of(&place, &self.onsets, &self.own_trips.trips, &entry_points);
+            incident.path = Arc::new(path);
+            self.story = Story { is_stale: false, of, reach };
+        }
+        let mut level = self.story.reach.level(incident.attempts_per_request);
         let work = measured.work(view, &place.service, (incident.started, now));
         self.was_limited |= work.is_some_and(|work| work < LIMITED);
         let worked_off = self.was_limited && work.is_some_and(|work| work > MORE_THAN_NORMAL);

@@ -55,7 +55,7 @@ fn reports(fault: u64, failing: u64, slower: u64) -> Vec<EdgeWindow> {
 }
 
 /// What is left of an incident when the times at which things were found out are taken away.
-type Outcome = (Timestamp, Level, Option<Suspect>, Vec<Hop>, BTreeSet<ServiceName>, BTreeSet<EdgeKey>);
+type Outcome = (Timestamp, Level, Option<Suspect>, Arc<Vec<Hop>>, BTreeSet<ServiceName>, Arc<BTreeSet<EdgeKey>>);
 
 /// Runs the detector over reports of which each comes so many seconds late.
 fn run(reports: &[EdgeWindow], late: &[u64]) -> (Vec<Outcome>, Vec<Notice>) {

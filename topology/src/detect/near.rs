@@ -15,7 +15,7 @@ use crate::graph::EdgeState;
 #[derive(Debug, Default)]
 pub(super) struct Near {
     /// What was asked for.
-    touched: BTreeSet<EdgeKey>,
+    touched: Arc<BTreeSet<EdgeKey>>,
     /// The graph's generation.
     generation: u64,
     /// By key.
@@ -28,8 +28,9 @@ pub(super) struct Near {
 #[derive(Debug)]
 pub(super) struct NearEdge {
     pub(super) key: EdgeKey,
-    /// Its place in the graph.
+    /// Its place in the graph, and [`EdgeState::born`].
     pub(super) place: usize,
+    pub(super) born: u64,
     /// The number of its server.
     pub(super) server: usize,
 }
@@ -44,7 +45,7 @@ pub(super) struct NearService {
 
 impl Near {
     /// Every edge of a service that one of `touched` has.
-    fn of(graph: &ServiceGraph, touched: &BTreeSet<EdgeKey>) -> Self {
+    fn of(graph: &ServiceGraph, touched: &Arc<BTreeSet<EdgeKey>>) -> Self {
         let services: BTreeSet<&ServiceName> = touched.iter().flat_map(|key| [&key.client, &key.server]).collect();
         let mut near: Vec<(&EdgeKey, &EdgeState)> = Vec::new();
         // Services are in order, and so are the calls of each: one sorted run, behind which come the calls from elsewhere.
@@ -53,12 +54,12 @@ impl Near {
             near.extend(graph.edges_into_from(service, |client| !services.contains(client)));
         }
         near.sort_by(|a, b| a.0.cmp(b.0));
-        let edges = near.into_iter().map(|(key, state)| (key.clone(), state.place as usize)).collect();
-        Self { touched: touched.clone(), generation: graph.generation(), ..Self::numbered(edges) }
+        let edges = near.into_iter().map(|(key, state)| (key.clone(), (state.place as usize, state.born))).collect();
+        Self { touched: Arc::clone(touched), generation: graph.generation(), ..Self::numbered(edges) }
     }
 
-    /// Edges in the order of their keys, each with its place.
-    pub(super) fn numbered(edges: Vec<(EdgeKey, usize)>) -> Self {
+    /// Edges in the order of their keys, each with its place and when it was born.
+    pub(super) fn numbered(edges: Vec<(EdgeKey, (usize, u64))>) -> Self {
         let mut numbers: HashMap<&ServiceName, usize> = HashMap::new();
         // The order in which names were met; at the end, by that order, the one of the names.
         let mut ends = Vec::with_capacity(edges.len());
@@ -79,11 +80,11 @@ impl Near {
             from: Vec::new(),
         };
         let mut near = Self { services: names.iter().map(service).collect(), ..Self::default() };
-        for (at, ((key, place), ends)) in edges.into_iter().zip(ends).enumerate() {
+        for (at, ((key, (place, born)), ends)) in edges.into_iter().zip(ends).enumerate() {
             let [client, server] = ends.map(|met| number[met]);
             near.services[client].from.push(at);
             near.services[server].into.push(at);
-            near.edges.push(NearEdge { key, place, server });
+            near.edges.push(NearEdge { key, place, born, server });
         }
         near
     }
@@ -91,6 +92,30 @@ impl Near {
     /// The number of an edge.
     pub(super) fn edge(&self, key: &EdgeKey) -> Option<usize> {
         self.edges.binary_search_by(|edge| edge.key.cmp(key)).ok()
+    }
+
+    /// The edges among some that are in the order of their keys, each with its number; what is no more is left out.
+    pub(super) fn among<'a, T>(
+        &'a self,
+        sorted: impl Iterator<Item = (&'a EdgeKey, T)>,
+    ) -> impl Iterator<Item = (usize, &'a NearEdge, T)> {
+        let mut edges = self.edges.iter().enumerate().peekable();
+        sorted.filter_map(move |(key, value)| {
+            while edges.next_if(|(_, edge)| edge.key < *key).is_some() {}
+            edges.next_if(|(_, edge)| edge.key == *key).map(|(at, edge)| (at, edge, value))
+        })
+    }
+
+    /// Those that were asked for.
+    pub(super) fn touched(&self) -> impl Iterator<Item = (usize, &NearEdge)> {
+        self.among(self.touched.iter().map(|key| (key, ()))).map(|(at, edge, ())| (at, edge))
+    }
+
+    /// The servers of those, by name.
+    pub(super) fn servers(&self) -> impl Iterator<Item = (usize, &NearService)> {
+        let mut are = vec![false; self.services.len()];
+        self.touched().for_each(|(_, edge)| are[edge.server] = true);
+        self.services.iter().enumerate().filter(move |(at, _)| are[*at])
     }
 
     /// The number of a service.
@@ -102,8 +127,10 @@ impl Near {
 /// What was found in the last evaluations.
 #[derive(Debug, Default)]
 pub(super) struct Nears {
-    // Nobody waits for this lock: it lets those who only look at the detector keep what they find.
+    // Nobody waits for these locks: they let those who only look at the detector keep what they find.
     known: Mutex<Vec<Known>>,
+    /// The graph's entry points, with its generation.
+    entry_points: Mutex<Option<(u64, Arc<BTreeSet<ServiceName>>)>>,
 }
 
 #[derive(Debug)]
@@ -115,11 +142,11 @@ struct Known {
 
 impl Nears {
     pub(super) const fn new() -> Self {
-        Self { known: Mutex::new(Vec::new()) }
+        Self { known: Mutex::new(Vec::new()), entry_points: Mutex::new(None) }
     }
 
     /// The edges of the services that `touched` touches.
-    pub(super) fn of(&self, graph: &ServiceGraph, touched: &BTreeSet<EdgeKey>) -> Arc<Near> {
+    pub(super) fn of(&self, graph: &ServiceGraph, touched: &Arc<BTreeSet<EdgeKey>>) -> Arc<Near> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |known: &&mut Known| known.near.generation == graph.generation() && known.near.touched == *touched;
         if let Some(known) = all.iter_mut().find(is_it) {
@@ -129,6 +156,19 @@ impl Nears {
         let near = Arc::new(Near::of(graph, touched));
         all.push(Known { near: Arc::clone(&near), used: true });
         near
+    }
+
+    /// The services that something outside the mesh, or a gateway, calls.
+    pub(super) fn entry_points(&self, graph: &ServiceGraph) -> Arc<BTreeSet<ServiceName>> {
+        let mut known = self.entry_points.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((generation, known)) if *generation == graph.generation() => Arc::clone(known),
+            _ => {
+                let found = Arc::new(graph.entry_points());
+                *known = Some((graph.generation(), Arc::clone(&found)));
+                found
+            }
+        }
     }
 
     /// Forgets what nobody has asked for since the last time.

@@ -10,6 +10,7 @@
 //! A root stays one while a call to it is degraded, so that a quiet window does not glue two faults together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use petgraph::unionfind::UnionFind;
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
@@ -17,6 +18,7 @@ use tripline_model::{EdgeKey, ServiceName, Timestamp};
 use super::degraded::EdgeWatch;
 use super::demand;
 use super::incident::{View, flows};
+use super::near::Near;
 use super::reading::latest;
 use super::{Flows, Suspect};
 
@@ -30,21 +32,21 @@ const MOSTLY_OWN: f64 = 0.5;
 /// Edges that belong together, with the roots that explain them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Part {
-    pub(super) edges: BTreeSet<EdgeKey>,
+    pub(super) edges: Arc<BTreeSet<EdgeKey>>,
     pub(super) roots: BTreeSet<Suspect>,
 }
 
 /// Splits a component. `known` are the roots of incidents that go on.
 pub(super) fn split(
     view: &View<'_>,
-    component: BTreeSet<EdgeKey>,
+    component: Arc<BTreeSet<EdgeKey>>,
     known: &BTreeSet<Suspect>,
     now: Timestamp,
 ) -> Vec<Part> {
     let since = now.window_start(view.settings.window) - view.settings.window * WINDOWS;
     let near = view.nears.of(view.graph, &component);
     let (flows, _) = flows(view, (&near, &latest(view.graph, &near, (since, now))), (since, now));
-    let mut roots = roots(view, &component, (&flows, since));
+    let mut roots = roots(view, &near, (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();
     let reach = Reach::of(component.iter(), &roots);
@@ -66,13 +68,13 @@ pub(super) fn split(
         let roots = parts.into_values().next().unwrap_or_default().roots;
         return vec![Part { edges: component, roots }];
     }
-    for key in &component {
+    for key in component.iter() {
         let explained: BTreeSet<usize> =
             (0..roots.len()).filter(|at| reach.is_hurt_by(key, *at)).map(|at| joined.find(at)).collect();
         for (group, part) in &mut parts {
             // What no root explains goes wherever it may belong.
             if explained.is_empty() || explained.contains(group) {
-                part.edges.insert(key.clone());
+                Arc::make_mut(&mut part.edges).insert(key.clone());
             }
         }
     }
@@ -84,25 +86,24 @@ fn is_degraded(component: &BTreeSet<EdgeKey>, root: &Suspect) -> bool {
     component.iter().any(|key| root.edge.as_ref().map_or(key.server == root.service, |edge| edge == key))
 }
 
-fn roots(view: &View<'_>, component: &BTreeSet<EdgeKey>, (flows, since): (&Flows, Timestamp)) -> BTreeSet<Suspect> {
+fn roots(view: &View<'_>, near: &Near, (flows, since): (&Flows, Timestamp)) -> BTreeSet<Suspect> {
     let least = view.settings.min_failures as f64;
     let mut roots = BTreeSet::new();
-    let servers: BTreeSet<&ServiceName> = component.iter().map(|key| &key.server).collect();
-    let opened = |key: &&EdgeKey| view.trips.of(key).iter().any(|trip| trip.at >= since && !trip.induced);
-    let opened: BTreeSet<&ServiceName> = component.iter().filter(opened).map(|key| &key.server).collect();
-    for service in servers {
-        let (own, reached) = (flows.own_failures(service), flows.reached(service));
-        let failing = own >= least && own >= OWN_SHARE * reached;
-        let failing = failing || (opened.contains(service) && own >= 1.0 && own >= MOSTLY_OWN * reached);
-        if failing || view.services.is_slow(service) {
-            roots.insert(Suspect { service: service.clone(), edge: None });
+    let mut opened = vec![false; near.services.len()];
+    for (at, edge) in near.touched() {
+        let trips = || view.trips.of(&edge.key).iter();
+        opened[edge.server] |= flows.has_tripped(at) && trips().any(|trip| trip.at >= since && !trip.induced);
+        let far = view.watches.at_place(edge.place, edge.born).is_some_and(EdgeWatch::is_far);
+        if far || flows.at(at).is_some_and(|flow| flow.eager || flow.lost >= least) {
+            roots.insert(Suspect { service: edge.key.server.clone(), edge: Some(edge.key.clone()) });
         }
     }
-    for key in component {
-        let far = view.watch(key).is_some_and(EdgeWatch::is_far);
-        let lost = flows.edge(key).is_some_and(|flow| flow.eager || flow.lost >= least);
-        if far || lost {
-            roots.insert(Suspect { service: key.server.clone(), edge: Some(key.clone()) });
+    for (at, service) in near.servers() {
+        let (own, reached) = (flows.own_failures_at(at), flows.reached_at(at));
+        let failing = own >= least && own >= OWN_SHARE * reached;
+        let failing = failing || (opened[at] && own >= 1.0 && own >= MOSTLY_OWN * reached);
+        if failing || view.services.is_slow(&service.name) {
+            roots.insert(Suspect { service: service.name.clone(), edge: None });
         }
     }
     roots

@@ -3,10 +3,11 @@
 //! Causal order is who calls whom: an edge into the suspected origin is at distance one, an edge into one of its clients at distance two.
 //! Wall clocks of sidecars only order edges of one distance, so skewed clocks cannot turn a cascade around.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tripline_model::{EdgeKey, ServiceName, Timestamp, TransitionReason};
 
+use super::incident::Onset;
 use super::{Level, Suspect, Trip};
 
 /// What happened on a hop.
@@ -35,83 +36,91 @@ pub struct Hop {
 
 /// Distance of each service from the suspected origin over degraded edges, towards its dependents. Edges whose server is
 /// unreachable that way are not part of the story.
-pub(super) fn distances<'a>(
-    origin: &Suspect,
-    degraded: impl Iterator<Item = &'a EdgeKey>,
-) -> BTreeMap<ServiceName, usize> {
-    let mut callers: BTreeMap<&ServiceName, Vec<&EdgeKey>> = BTreeMap::new();
+fn distances<'a>(origin: &'a Suspect, degraded: impl Iterator<Item = &'a EdgeKey>) -> HashMap<&'a ServiceName, usize> {
+    let mut callers: HashMap<&ServiceName, Vec<&'a EdgeKey>> = HashMap::new();
     for key in degraded {
         callers.entry(&key.server).or_default().push(key);
     }
-    let mut distance = BTreeMap::from([(origin.service.clone(), 0)]);
-    let mut front = VecDeque::from([(origin.service.clone(), 0)]);
+    let mut distance = HashMap::from([(&origin.service, 0)]);
+    let mut front = VecDeque::from([(&origin.service, 0)]);
     while let Some((server, here)) = front.pop_front() {
-        for key in callers.get(&server).into_iter().flatten() {
+        for key in callers.get(server).into_iter().flatten() {
             if here == 0 && origin.edge.as_ref().is_some_and(|edge| edge != *key) {
                 continue;
             }
             if !distance.contains_key(&key.client) {
-                distance.insert(key.client.clone(), here + 1);
-                front.push_back((key.client.clone(), here + 1));
+                distance.insert(&key.client, here + 1);
+                front.push_back((&key.client, here + 1));
             }
         }
     }
     distance
 }
 
-/// The hops in causal order: from the suspected origin to the entry points.
-pub(super) fn path(origin: &Suspect, degraded: &BTreeMap<EdgeKey, (Timestamp, bool)>, trips: &[&Trip]) -> Vec<Hop> {
+/// The hops in causal order, from the suspected origin to the entry points, and how far they reach. `trips` are in the order of their times.
+pub(super) fn of(
+    origin: &Suspect,
+    degraded: &BTreeMap<EdgeKey, Onset>,
+    trips: &[Trip],
+    entry_points: &BTreeSet<ServiceName>,
+) -> (Vec<Hop>, Reach) {
     let distance = distances(origin, degraded.keys());
-    let mut first: BTreeMap<&EdgeKey, &Trip> = BTreeMap::new();
+    let mut first: HashMap<&EdgeKey, &Trip> = HashMap::new();
     for trip in trips {
         first.entry(&trip.key).or_insert(trip);
     }
     let mut hops: Vec<Hop> = degraded
         .iter()
-        .filter_map(|(key, (onset, slow))| {
+        .filter_map(|(key, onset)| {
             let distance = distance.get(&key.server)? + 1;
-            let trip = first.get(key);
-            let (at, event) = match trip {
+            let (at, event) = match first.get(key) {
                 Some(trip) => (trip.at, HopEvent::Tripped(trip.reason)),
-                None => (*onset, if *slow { HopEvent::Slow } else { HopEvent::Failing }),
+                None => (onset.at, if onset.slow { HopEvent::Slow } else { HopEvent::Failing }),
             };
             Some(Hop { distance, key: key.clone(), at, event })
         })
         .collect();
     hops.sort_by(|a, b| (a.distance, a.at, &a.key).cmp(&(b.distance, b.at, &b.key)));
-    hops
+    let reach = Reach::of(&hops, first.keys().filter_map(|key| distance.get(&key.server)).copied(), entry_points);
+    (hops, reach)
 }
 
-/// What the level is read from.
-pub(super) struct Reach<'a> {
-    pub(super) origin: &'a Suspect,
-    pub(super) degraded: &'a BTreeSet<EdgeKey>,
-    pub(super) entry_points: &'a BTreeSet<ServiceName>,
-    pub(super) tripped: &'a BTreeSet<EdgeKey>,
-    /// Attempts per request on the worst edge into the origin.
-    pub(super) attempts: f64,
+/// How far a story goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Degraded services between the origin and the one that is farthest from it.
+    hops: usize,
+    /// It reaches an entry point through a service between.
+    to_entry: bool,
+    /// Breakers at neighbouring distances opened.
+    in_chain: bool,
 }
 
-/// Attempts per request from which a cascade is amplifying.
+/// Attempts per request on the worst edge into the origin from which a cascade is amplifying.
 const AMPLIFYING: f64 = 1.5;
 
-/// How far it has gone. Self-sustaining needs time and is decided by the incident itself.
-pub(super) fn level(reach: &Reach<'_>) -> Level {
-    let distance = distances(reach.origin, reach.degraded.iter());
-    // Servers of degraded edges, by distance: a service at distance n is degraded because of the origin n hops away.
-    let hops = reach.degraded.iter().filter_map(|key| distance.get(&key.server)).copied().max().unwrap_or(0);
-    let entry_through_another = reach.degraded.iter().any(|key| {
-        reach.entry_points.contains(&key.server) && distance.get(&key.server).is_some_and(|hops| *hops >= 2)
-    });
-    let tripped_by_distance: BTreeSet<usize> =
-        reach.tripped.iter().filter_map(|key| distance.get(&key.server)).copied().collect();
-    let trips_in_chain = tripped_by_distance.iter().any(|hops| tripped_by_distance.contains(&(hops + 1)));
-    if hops >= 2 || entry_through_another || trips_in_chain {
-        if reach.attempts >= AMPLIFYING { Level::Amplifying } else { Level::Cascade }
-    } else if hops == 1 {
-        Level::Propagating
-    } else {
-        Level::Local
+impl Reach {
+    /// `tripped` are the distances of the servers of edges with an opened breaker.
+    fn of(hops: &[Hop], tripped: impl Iterator<Item = usize>, entry_points: &BTreeSet<ServiceName>) -> Self {
+        // Servers of degraded edges, by distance: a service at distance n is degraded because of the origin n hops away.
+        let farthest = hops.iter().map(|hop| hop.distance - 1).max().unwrap_or(0);
+        let tripped: BTreeSet<usize> = tripped.collect();
+        Self {
+            hops: farthest,
+            to_entry: hops.iter().any(|hop| hop.distance > 2 && entry_points.contains(&hop.key.server)),
+            in_chain: tripped.iter().any(|hops| tripped.contains(&(hops + 1))),
+        }
+    }
+
+    /// How far it has gone. Self-sustaining needs time and is decided by the incident itself.
+    pub(super) fn level(self, attempts: f64) -> Level {
+        if self.hops >= 2 || self.to_entry || self.in_chain {
+            if attempts >= AMPLIFYING { Level::Amplifying } else { Level::Cascade }
+        } else if self.hops == 1 {
+            Level::Propagating
+        } else {
+            Level::Local
+        }
     }
 }
 
@@ -127,14 +136,25 @@ mod tests {
         Suspect { service: service.into(), edge: None }
     }
 
+    fn onset(at: u64, slow: bool) -> Onset {
+        Onset { at: Timestamp::from_secs(at), slow, alerts_before: None }
+    }
+
+    fn trip(text: &str, at: u64) -> Trip {
+        Trip {
+            at: Timestamp::from_secs(at),
+            key: key(text),
+            reason: TransitionReason::FailureRatio,
+            induced: false,
+            unanswered: false,
+            numbers: (20, 10, 0.5),
+        }
+    }
+
     fn level_of(degraded: &[&str], tripped: &[&str], attempts: f64) -> Level {
-        level(&Reach {
-            origin: &suspect("db"),
-            degraded: &degraded.iter().map(|text| key(text)).collect(),
-            entry_points: &["web".into()].into(),
-            tripped: &tripped.iter().map(|text| key(text)).collect(),
-            attempts,
-        })
+        let degraded = degraded.iter().map(|text| (key(text), onset(1, false))).collect();
+        let tripped: Vec<Trip> = tripped.iter().map(|text| trip(text, 1)).collect();
+        of(&suspect("db"), &degraded, &tripped, &["web".into()].into()).1.level(attempts)
     }
 
     #[test]
@@ -150,23 +170,14 @@ mod tests {
 
     #[test]
     fn the_path_is_ordered_by_cause_whatever_the_clocks_say() {
-        let at = Timestamp::from_secs;
         let degraded = [
-            (key("pay>db"), (at(30), false)),
-            (key("shop>pay"), (at(10), false)),
-            (key("web>shop"), (at(20), true)),
-            (key("far>away"), (at(1), false)),
+            (key("pay>db"), onset(30, false)),
+            (key("shop>pay"), onset(10, false)),
+            (key("web>shop"), onset(20, true)),
+            (key("far>away"), onset(1, false)),
         ]
         .into();
-        let trip = Trip {
-            at: at(31),
-            key: key("pay>db"),
-            reason: TransitionReason::FailureRatio,
-            induced: false,
-            unanswered: false,
-            numbers: (20, 10, 0.5),
-        };
-        let hops = path(&suspect("db"), &degraded, &[&trip]);
+        let (hops, _) = of(&suspect("db"), &degraded, &[trip("pay>db", 31)], &BTreeSet::new());
         let told: Vec<_> = hops.iter().map(|hop| (hop.distance, hop.key.to_string(), hop.at.as_secs())).collect();
         assert_eq!(
             told,

@@ -28,11 +28,13 @@ pub(super) struct Trips {
     by_edge: HashMap<EdgeKey, Vec<Trip>>,
     /// Every opening, also of a breaker whose probe failed: each would have been an alert.
     openings: VecDeque<(Timestamp, EdgeKey)>,
+    /// Openings ever.
+    revision: u64,
 }
 
 impl Trips {
     pub(super) fn new() -> Self {
-        Self { order: VecDeque::new(), by_edge: HashMap::new(), openings: VecDeque::new() }
+        Self { order: VecDeque::new(), by_edge: HashMap::new(), openings: VecDeque::new(), revision: 0 }
     }
 
     /// Notes a breaker's transition on the edge `key`, if it is an opening.
@@ -44,6 +46,7 @@ impl Trips {
             self.openings.pop_front();
         }
         self.openings.push_back((transition.at, key.clone()));
+        self.revision += 1;
         if transition.from != BreakerState::Closed {
             return;
         }
@@ -58,6 +61,11 @@ impl Trips {
             unanswered: transition.origin == FailureOrigin::Local,
             numbers: (transition.window_total, transition.window_failed, transition.threshold),
         });
+    }
+
+    /// A number that changes with every opening.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// All trips, by time.

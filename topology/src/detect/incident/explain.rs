@@ -11,11 +11,13 @@
 //! the end. Without any incident they would have to open one of their own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tripline_model::{EdgeKey, ServiceName};
 
 use super::{Part, Tracked, View};
 use crate::detect::degraded::EdgeWatch;
+use crate::detect::near::NearEdge;
 
 /// The specification's 30 %.
 const COVERS: f64 = 0.3;
@@ -29,16 +31,22 @@ pub(in crate::detect) fn explained(view: &View<'_>, tracked: &Tracked, part: Par
     if suspects.is_empty() {
         return part;
     }
-    let belongs = |key: &&EdgeKey| !only_slow(view, key) || suspects.contains(&key.server) || covers(view, key, &part);
-    let edges: BTreeSet<EdgeKey> = part.edges.iter().filter(belongs).cloned().collect();
+    let near = view.nears.of(view.graph, &part.edges);
+    let only_slow = near.touched().filter(|(_, edge)| only_slow(view, edge)).map(|(_, edge)| &edge.key);
+    let foreign = only_slow.filter(|key| !suspects.contains(&key.server) && !covers(view, key, &part));
+    let foreign: BTreeSet<&EdgeKey> = foreign.collect();
+    if foreign.is_empty() {
+        return part;
+    }
+    let edges: BTreeSet<EdgeKey> = part.edges.iter().filter(|key| !foreign.contains(key)).cloned().collect();
     let servers: BTreeSet<&ServiceName> = edges.iter().map(|key| &key.server).collect();
     let roots = part.roots.iter().filter(|root| servers.contains(&root.service)).cloned().collect();
-    Part { edges, roots }
+    Part { edges: Arc::new(edges), roots }
 }
 
-fn only_slow(view: &View<'_>, key: &EdgeKey) -> bool {
-    let alarmed = view.graph.edge(key).is_some_and(crate::graph::EdgeState::is_alarmed);
-    !alarmed && view.watch(key).is_some_and(EdgeWatch::is_only_slow)
+fn only_slow(view: &View<'_>, edge: &NearEdge) -> bool {
+    let is_alarmed = || view.graph.at(edge.place).is_some_and(|(_, state)| state.is_alarmed());
+    view.watches.at_place(edge.place, edge.born).is_some_and(EdgeWatch::is_only_slow) && !is_alarmed()
 }
 
 fn covers(view: &View<'_>, key: &EdgeKey, part: &Part) -> bool {

@@ -25,7 +25,8 @@ pub(super) struct Measured {
     counts: Vec<Counted>,
     /// The services whose excess is shared out.
     targets: Vec<ServiceName>,
-    entry_points: BTreeSet<ServiceName>,
+    entry_points: Arc<BTreeSet<ServiceName>>,
+    near: Arc<Near>,
     /// What was counted.
     span: (Timestamp, Timestamp),
 }
@@ -46,13 +47,12 @@ impl Measured {
     pub(super) fn of(
         view: &View<'_>,
         (near, read): (&Arc<Near>, &[Counts]),
-        touched: &BTreeSet<EdgeKey>,
         (since, now): (Timestamp, Timestamp),
     ) -> Self {
         let (flows, counts) = flows(view, (near, read), (since, now));
-        let entry_points = view.graph.entry_points();
-        let targets = targets(view, touched, &entry_points);
-        Self { flows, counts, targets, entry_points, span: (since, now + SECOND) }
+        let entry_points = view.nears.entry_points(view.graph);
+        let targets = targets(view, near, &entry_points);
+        Self { flows, counts, targets, entry_points, near: Arc::clone(near), span: (since, now + SECOND) }
     }
 
     /// Suspects by score, with their evidence. Failures are shared out when there are any worth it, else latency; while
@@ -61,7 +61,7 @@ impl Measured {
     pub(super) fn candidates(
         &self,
         view: &View<'_>,
-        trips: &[&Trip],
+        trips: &[Trip],
         degraded: &BTreeSet<EdgeKey>,
         (own, others): (&BTreeSet<Suspect>, &Others),
     ) -> Vec<Candidate> {
@@ -105,7 +105,7 @@ impl Measured {
         view: &View<'_>,
         suspect: &Suspect,
         (explains, score, total): (EvidenceKind, f64, f64),
-        trips: &[&Trip],
+        trips: &[Trip],
     ) -> Vec<Evidence> {
         let service = &suspect.service;
         let at = self.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -172,11 +172,11 @@ impl Measured {
     }
 
     /// Whom it hurts, the origin not included.
-    pub(super) fn blast(&self, origin: &Suspect, touched: &BTreeSet<EdgeKey>) -> Blast {
-        let services: BTreeSet<ServiceName> =
-            touched.iter().map(|key| key.server.clone()).filter(|service| *service != origin.service).collect();
-        let mut blast = Blast { edges: touched.clone(), ..Blast::default() };
-        for service in &self.entry_points {
+    pub(super) fn blast(&self, origin: &Suspect, touched: &Arc<BTreeSet<EdgeKey>>) -> Blast {
+        let servers = self.near.servers().map(|(_, service)| service.name.clone());
+        let services: BTreeSet<ServiceName> = servers.filter(|service| *service != origin.service).collect();
+        let mut blast = Blast { edges: Arc::clone(touched), ..Blast::default() };
+        for service in self.entry_points.iter() {
             let into: Vec<&Counted> = self.flows.calls_to(service).filter_map(|(at, _)| self.counts.get(at)).collect();
             let requests: u64 = into.iter().map(|c| c.requests).sum();
             let failed: u64 = into.iter().map(|c| c.failed).sum();
@@ -244,10 +244,10 @@ pub(in crate::detect) fn flows(
     let (mut flows, mut counts) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
     // Requests with a self time, and their seconds, by service.
     let mut own = vec![(0.0, 0.0); near.services.len()];
-    for ((edge, read), has_tripped) in near.edges.iter().zip(read).zip(has_tripped) {
+    for ((edge, read), has_tripped) in near.edges.iter().zip(read).zip(&has_tripped) {
         let (flow, counted) = match view.graph.at(edge.place) {
             Some(known) => {
-                let (flow, counted) = flow(view, known, read, (since, has_tripped));
+                let (flow, counted) = flow(view, known, read, (since, *has_tripped));
                 (Flow { lost: lives.lost(known, &flow), ..flow }, counted)
             }
             None => Default::default(),
@@ -264,7 +264,7 @@ pub(in crate::detect) fn flows(
         (*count > 0.0).then(|| (seconds - normal * count).max(0.0))
     };
     let self_time: Vec<Option<f64>> = near.services.iter().zip(&own).map(above).collect();
-    (Flows::new(Arc::clone(near), flows, &self_time), counts)
+    (Flows::new(Arc::clone(near), (flows, has_tripped), &self_time), counts)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -316,18 +316,18 @@ fn flow(
 }
 
 /// The degraded entry points; while none is, the degraded services that no other degraded one calls.
-fn targets(view: &View<'_>, touched: &BTreeSet<EdgeKey>, entry_points: &BTreeSet<ServiceName>) -> Vec<ServiceName> {
-    let servers: BTreeSet<&ServiceName> = touched.iter().map(|key| &key.server).collect();
-    let entries: Vec<ServiceName> =
-        servers.iter().filter(|server| entry_points.contains(**server)).map(|server| (*server).clone()).collect();
+fn targets(view: &View<'_>, near: &Near, entry_points: &BTreeSet<ServiceName>) -> Vec<ServiceName> {
+    let servers: Vec<&ServiceName> = near.servers().map(|(_, service)| &service.name).collect();
+    let names = |of: Vec<&ServiceName>| of.into_iter().cloned().collect::<Vec<_>>();
+    let entries: Vec<&ServiceName> = servers.iter().copied().filter(|server| entry_points.contains(*server)).collect();
     if !entries.is_empty() {
-        return entries;
+        return names(entries);
     }
     let outside = |name: &ServiceName| matches!(view.graph.kind(name), NodeKind::User | NodeKind::External);
-    let top: BTreeSet<ServiceName> = touched
-        .iter()
-        .filter(|key| outside(&key.client) || !servers.contains(&key.client))
-        .map(|key| key.server.clone())
+    let keys = near.touched().map(|(_, edge)| &edge.key);
+    let top: BTreeSet<&ServiceName> = keys
+        .filter(|key| outside(&key.client) || servers.binary_search(&&key.client).is_err())
+        .map(|key| &key.server)
         .collect();
-    if top.is_empty() { servers.into_iter().cloned().collect() } else { top.into_iter().collect() }
+    names(if top.is_empty() { servers } else { top.into_iter().collect() })
 }

@@ -17,7 +17,7 @@ use crate::graph::EdgeState;
 pub(super) fn deepest(
     view: &View<'_>,
     degraded: &BTreeSet<EdgeKey>,
-    (trips, span): (&[&Trip], (Timestamp, Timestamp)),
+    (trips, span): (&[Trip], (Timestamp, Timestamp)),
     flows: &Flows,
 ) -> Vec<Candidate> {
     let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();

@@ -1,6 +1,7 @@
 //! An incident as everyone may see it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
@@ -135,7 +136,7 @@ pub struct Blast {
     /// Services that were degraded at some time, the first candidate not included.
     pub services: BTreeSet<ServiceName>,
     /// Edges that were degraded at some time.
-    pub edges: BTreeSet<EdgeKey>,
+    pub edges: Arc<BTreeSet<EdgeKey>>,
     /// Entry points among them, by name.
     pub entries: Vec<EntryHurt>,
     /// Requests at all entry points, since the start.
@@ -166,7 +167,7 @@ pub struct Incident {
     /// Share of the targets' excess that no candidate explains.
     pub unexplained: Ratio,
     /// Hops in causal order.
-    pub path: Vec<Hop>,
+    pub path: Arc<Vec<Hop>>,
     /// Whom it hurts.
     pub blast: Blast,
     /// Attempts per request on the worst edge into the first candidate.
