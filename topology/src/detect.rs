@@ -109,6 +109,8 @@ impl Default for Settings {
     }
 }
 
+/// Evaluations between two windows, one a second, among which learning is divided.
+const BETWEEN_WINDOWS: usize = 3;
 /// Calls between two tripped breakers that may be silent.
 const SILENT_HOPS: usize = 3;
 /// Trips of one moment that are bridged; of more the latest.
@@ -220,21 +222,30 @@ impl Detector {
         let due = (now - self.settings.lateness).window_start(window);
         // After a pause only the latest windows are judged: the graph keeps ten minutes.
         let first = self.judged_to.map_or(due, |last| last + window).max(due - Duration::from_secs(60));
+        let (edges, services) = self.frozen(graph);
         if first > due {
+            self.services.learn(&self.settings, &services);
+            self.watches.learn(&self.settings, BETWEEN_WINDOWS, &edges);
             return;
         }
+        // Evaluations were too few to have learned all.
+        self.services.learn(&self.settings, &services);
+        self.watches.learn(&self.settings, 1, &edges);
         if self.generation != Some(graph.generation()) {
             self.generation = Some(graph.generation());
             self.watches.follow(graph, &mut self.waiting);
             self.services.follow(graph, &mut self.waiting);
         }
-        let (edges, services) = self.frozen(graph);
         let mut end = first;
         while end <= due {
-            let common = self.services.judge(&self.settings, graph, end, &services);
-            self.watches.judge(&self.settings, graph, (end - window, &common), &edges);
+            let common = self.services.judge(&self.settings, graph, end);
+            self.watches.judge(&self.settings, graph, (end - window, &common));
             self.judged_to = Some(end);
             end = end + window;
+            if end <= due {
+                self.services.learn(&self.settings, &services);
+                self.watches.learn(&self.settings, 1, &edges);
+            }
         }
     }
 

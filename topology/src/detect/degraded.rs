@@ -4,8 +4,8 @@
 //! the client waited and what the server took), a service by its self time, the time outside its own calls. Each verdict
 //! must hold in two of three windows. A verdict that turns bad is a *raw alert*: what a rule of its own would have sent.
 //!
-//! Late data: see [`super::judged`]. A window is learned from 15 s after its end, unless it was bad, or an incident that had begun
-//! by its end touches the edge.
+//! Late data: see [`super::judged`]. A window is learned from 11 to 15 s after its end, unless it was bad, or an incident that had begun
+//! by its end touches the edge. Learning is done in the seconds between two windows, in which there is nothing to judge.
 
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
@@ -137,20 +137,18 @@ impl EdgeWatch {
         self.run.alerts()
     }
 
-    /// Judges the window that starts at `from`, and those before it again that may have changed. Learns from the oldest unless it was bad, or an
-    /// incident that began at `frozen` had begun by its end.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        at: (&ServiceGraph, usize),
-        (from, common): (Timestamp, &[Common; LATE]),
-        frozen: Option<Timestamp>,
-    ) {
+    /// Learns from the oldest window that may still change, unless it was bad, or an incident that began at `frozen` had begun by its end.
+    fn learn_oldest(&mut self, settings: &Settings, frozen: Option<Timestamp>) {
+        let may_learn = |oldest: &Judged| !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings));
+        if let Some(oldest) = self.open[0].filter(may_learn) {
+            self.learn(settings, &oldest);
+        }
+    }
+
+    /// Judges the window that starts at `from`, and those before it again that may have changed. The oldest is let go.
+    fn judge(&mut self, settings: &Settings, at: (&ServiceGraph, usize), (from, common): (Timestamp, &[Common; LATE])) {
         if let Some(oldest) = self.open[0] {
             self.settled.push(&oldest);
-            if !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings)) {
-                self.learn(settings, &oldest);
-            }
         }
         self.open.rotate_left(1);
         let late = at.0.late_at(at.1);
@@ -216,11 +214,13 @@ pub(super) struct Watches {
     keys: Vec<Option<EdgeKey>>,
     /// Places of edges that are degraded by their counts.
     degraded: Vec<usize>,
+    /// Those before this place have learned from the oldest of their windows.
+    learned: usize,
 }
 
 impl Watches {
     pub(super) const fn new() -> Self {
-        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new() }
+        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new(), learned: 0 }
     }
 
     /// That of an edge of the graph.
@@ -238,18 +238,28 @@ impl Watches {
         self.keys.iter().zip(&self.watches).filter_map(|(key, watch)| key.as_ref().map(|key| (key, watch)))
     }
 
-    /// Judges the window that starts at `from` on every edge. `frozen` says by place since when an incident touches an edge.
+    /// Lets the next of them learn, `1 / share` of all. `frozen` says by place since when an incident touches an edge.
+    pub(super) fn learn(&mut self, settings: &Settings, share: usize, frozen: &[Option<Timestamp>]) {
+        let until = self.watches.len().min(self.learned + self.watches.len().div_ceil(share));
+        for place in self.learned..until {
+            if let Some(watch) = self.watches.get_mut(place) {
+                watch.learn_oldest(settings, frozen.get(place).copied().flatten());
+            }
+        }
+        self.learned = until;
+    }
+
+    /// Judges the window that starts at `from` on every edge. All have learned before.
     pub(super) fn judge(
         &mut self,
         settings: &Settings,
         graph: &ServiceGraph,
         (from, common): (Timestamp, &[Common; LATE]),
-        frozen: &[Option<Timestamp>],
     ) {
         self.degraded.clear();
+        self.learned = 0;
         for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
-            let frozen = frozen.get(place).copied().flatten();
-            watch.judge(settings, (graph, place), (from, common), frozen);
+            watch.judge(settings, (graph, place), (from, common));
             if watch.is_degraded() {
                 self.degraded.push(place);
             }

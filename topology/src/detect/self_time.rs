@@ -54,15 +54,20 @@ struct ServiceWatch {
 }
 
 impl ServiceWatch {
-    /// Lets the oldest window go and learns from it, and opens the next, which ends at `end`.
-    fn open_next(&mut self, settings: &Settings, end: Timestamp, frozen: Option<Timestamp>) {
+    /// Learns from the oldest window.
+    fn learn_oldest(&mut self, settings: &Settings, frozen: Option<Timestamp>) {
+        let Some(oldest) = self.open[0] else { return };
+        let frozen = frozen.is_some_and(|began| began <= oldest.end);
+        let may_learn = !frozen && !oldest.is_slow(settings, self.last_common);
+        if let Some(mean) = oldest.mean(settings).filter(|_| may_learn) {
+            self.level.learn(mean, self.phase);
+        }
+    }
+
+    /// Lets the oldest window go and opens the next, which ends at `end`.
+    fn open_next(&mut self, settings: &Settings, end: Timestamp) {
         if let Some(oldest) = self.open[0] {
-            let slow = oldest.is_slow(settings, self.last_common);
-            self.settled.push(slow);
-            let frozen = frozen.is_some_and(|began| began <= oldest.end);
-            if let Some(mean) = oldest.mean(settings).filter(|_| !slow && !frozen) {
-                self.level.learn(mean, self.phase);
-            }
+            self.settled.push(oldest.is_slow(settings, self.last_common));
         }
         self.open.rotate_left(1);
         let limit = limit(settings, &self.level).unwrap_or(f64::INFINITY);
@@ -84,11 +89,13 @@ impl ServiceWatch {
 #[derive(Debug, Default)]
 pub(super) struct ServiceWatches {
     watches: BTreeMap<ServiceName, ServiceWatch>,
+    /// Whether they have learned from the oldest of their windows.
+    have_learned: bool,
 }
 
 impl ServiceWatches {
     pub(super) const fn new() -> Self {
-        Self { watches: BTreeMap::new() }
+        Self { watches: BTreeMap::new(), have_learned: false }
     }
 
     /// Its normal mean self time in seconds.
@@ -101,19 +108,22 @@ impl ServiceWatches {
         self.watches.get(service).is_some_and(|watch| watch.verdicts.hold())
     }
 
-    /// Judges the window that ends at `end` of every service. Answers what the windows that may still change have in common.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        graph: &ServiceGraph,
-        end: Timestamp,
-        frozen: &BTreeMap<ServiceName, Timestamp>,
-    ) -> [Common; LATE] {
+    /// Lets them learn, unless they have. `frozen` says since when an incident touches a service.
+    pub(super) fn learn(&mut self, settings: &Settings, frozen: &BTreeMap<ServiceName, Timestamp>) {
+        if !std::mem::replace(&mut self.have_learned, true) {
+            let watches = self.watches.iter_mut();
+            watches.for_each(|(name, watch)| watch.learn_oldest(settings, frozen.get(name).copied()));
+        }
+    }
+
+    /// Judges the window that ends at `end` of every service. All have learned before. Answers what the windows that may still change have in common.
+    pub(super) fn judge(&mut self, settings: &Settings, graph: &ServiceGraph, end: Timestamp) -> [Common; LATE] {
+        self.have_learned = false;
         let length = graph.window_secs();
         let mut leaves: [Vec<(f64, f64)>; LATE] = Default::default();
         // Both are in the order of names and have the same names.
-        for ((name, watch), (_, node)) in self.watches.iter_mut().zip(graph.nodes()) {
-            watch.open_next(settings, end, frozen.get(name).copied());
+        for (watch, (_, node)) in self.watches.values_mut().zip(graph.nodes()) {
+            watch.open_next(settings, end);
             let normal = watch.level.median_and_mad().map(|(median, _)| median).filter(|_| watch.is_leaf);
             for (window, leaves) in watch.open.iter_mut().zip(&mut leaves) {
                 let Some(window) = window else { continue };
