@@ -127,7 +127,6 @@ pub(super) struct Flows {
     near: Arc<Near>,
     /// In the order of its edges.
     edges: Vec<Flow>,
-    has_tripped: Vec<bool>,
     /// In the order of its services.
     services: Vec<Sums>,
 }
@@ -202,12 +201,8 @@ struct Blamed {
 }
 
 impl Flows {
-    /// Of the edges of `near`, with whether a breaker on them has opened; `self_time` above normal, in seconds, by the number of the service.
-    pub(super) fn new(
-        near: Arc<Near>,
-        (edges, has_tripped): (Vec<Flow>, Vec<bool>),
-        self_time: &[Option<f64>],
-    ) -> Self {
+    /// Of the edges of `near`; `self_time` above normal, in seconds, by the number of the service.
+    pub(super) fn new(near: Arc<Near>, edges: Vec<Flow>, self_time: &[Option<f64>]) -> Self {
         let mut services = vec![Sums::default(); near.services.len()];
         services.iter_mut().zip(self_time).for_each(|(sums, self_time)| sums.self_time = *self_time);
         for (edge, flow) in near.edges.iter().zip(&edges) {
@@ -215,7 +210,7 @@ impl Flows {
             sums.reached += flow.reached;
             sums.well += usize::from(flow.is_well());
         }
-        Self { near, edges, has_tripped, services }
+        Self { near, edges, services }
     }
 
     /// One edge.
@@ -226,11 +221,6 @@ impl Flows {
     /// One edge, by its number.
     pub(super) fn at(&self, number: usize) -> Option<&Flow> {
         self.edges.get(number)
-    }
-
-    /// Whether a breaker on an edge has opened.
-    pub(super) fn has_tripped(&self, number: usize) -> bool {
-        self.has_tripped.get(number).is_some_and(|has| *has)
     }
 
     /// The calls to a service, by client, each with its place in the order of all edges.
@@ -390,8 +380,7 @@ impl Flows {
         way: impl Fn(Along<'_>) -> (f64, f64),
         parts: impl Fn(Node<'_>) -> Blamed,
     ) -> Shares {
-        let nodes = (0..self.services.len()).filter_map(|at| Some((at, self.node(at)?)));
-        let parts: Vec<Parts<usize>> = nodes.map(|(at, node)| self.numbered_parts(at, parts(node))).collect();
+        let parts = self.parts_behind(targets, parts);
         // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
         let mixes = mixes(&parts, |members| {
             let share = 1.0 / members.len().max(1) as f64;
@@ -427,6 +416,20 @@ impl Flows {
             .collect();
         scores.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Shares { scores, total }
+    }
+
+    /// Those of every service that the targets reach over calls with a part in their excess; of others nothing is asked.
+    fn parts_behind(&self, targets: &[ServiceName], of: impl Fn(Node<'_>) -> Blamed) -> Vec<Parts<usize>> {
+        let mut parts: Vec<Parts<usize>> = vec![Parts::default(); self.services.len()];
+        let mut seen = vec![false; self.services.len()];
+        let mut front: Vec<usize> = targets.iter().filter_map(|target| self.near.service(target)).collect();
+        while let Some(at) = front.pop() {
+            let Some(node) = self.node(at).filter(|_| !std::mem::replace(&mut seen[at], true)) else { continue };
+            let found = self.numbered_parts(at, of(node));
+            front.extend(found.calls.iter().map(|(to, _)| *to));
+            parts[at] = found;
+        }
+        parts
     }
 
     fn suspect(&self, number: usize) -> Option<Suspect> {
@@ -481,7 +484,7 @@ mod tests {
         let near = Near::numbered(keys.into_iter().map(|key| (key, (0, 0))).collect());
         let of = |name: &ServiceName| self_time.iter().find(|(known, _)| name == &ServiceName::from(*known));
         let self_time: Vec<_> = near.services.iter().map(|service| of(&service.name).map(|known| known.1)).collect();
-        Flows::new(Arc::new(near), (flows, Vec::new()), &self_time)
+        Flows::new(Arc::new(near), flows, &self_time)
     }
 
     fn failures(edges: BTreeMap<EdgeKey, Flow>, target: &str) -> Shares {

@@ -136,8 +136,14 @@ pub(super) struct Nears {
 #[derive(Debug)]
 struct Known {
     near: Arc<Near>,
-    /// Asked for since the last [`Nears::tidy`].
-    used: bool,
+    /// What it was asked for with since the last [`Nears::tidy`]: equal sets, of which those that are the same need not be compared.
+    asked: Vec<Arc<BTreeSet<EdgeKey>>>,
+}
+
+impl Known {
+    fn is_of(&self, touched: &Arc<BTreeSet<EdgeKey>>) -> bool {
+        self.asked.iter().any(|asked| Arc::ptr_eq(asked, touched)) || self.near.touched == *touched
+    }
 }
 
 impl Nears {
@@ -148,13 +154,15 @@ impl Nears {
     /// The edges of the services that `touched` touches.
     pub(super) fn of(&self, graph: &ServiceGraph, touched: &Arc<BTreeSet<EdgeKey>>) -> Arc<Near> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |known: &&mut Known| known.near.generation == graph.generation() && known.near.touched == *touched;
+        let is_it = |known: &&mut Known| known.near.generation == graph.generation() && known.is_of(touched);
         if let Some(known) = all.iter_mut().find(is_it) {
-            known.used = true;
+            if !known.asked.iter().any(|asked| Arc::ptr_eq(asked, touched)) {
+                known.asked.push(Arc::clone(touched));
+            }
             return Arc::clone(&known.near);
         }
         let near = Arc::new(Near::of(graph, touched));
-        all.push(Known { near: Arc::clone(&near), used: true });
+        all.push(Known { near: Arc::clone(&near), asked: vec![Arc::clone(touched)] });
         near
     }
 
@@ -174,6 +182,6 @@ impl Nears {
     /// Forgets what nobody has asked for since the last time.
     pub(super) fn tidy(&self) {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain_mut(|known| std::mem::take(&mut known.used));
+        all.retain_mut(|known| !std::mem::take(&mut known.asked).is_empty());
     }
 }

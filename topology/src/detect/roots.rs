@@ -20,7 +20,7 @@ use super::demand;
 use super::incident::{View, flows};
 use super::near::Near;
 use super::reading::latest;
-use super::{Flows, Suspect};
+use super::{Flows, Suspect, Trip};
 
 /// Windows in which a root must show.
 const WINDOWS: u32 = 3;
@@ -45,8 +45,9 @@ pub(super) fn split(
 ) -> Vec<Part> {
     let since = now.window_start(view.settings.window) - view.settings.window * WINDOWS;
     let near = view.nears.of(view.graph, &component);
-    let (flows, _) = flows(view, (&near, &latest(view.graph, &near, (since, now))), (since, now));
-    let mut roots = roots(view, &near, (&flows, since));
+    let trips = view.trips.along(&near);
+    let (flows, _) = flows(view, (&near, &latest(view.graph, &near, (since, now)), &trips), (since, now));
+    let mut roots = roots(view, (&near, &trips), (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();
     let reach = Reach::of(component.iter(), &roots);
@@ -86,13 +87,16 @@ fn is_degraded(component: &BTreeSet<EdgeKey>, root: &Suspect) -> bool {
     component.iter().any(|key| root.edge.as_ref().map_or(key.server == root.service, |edge| edge == key))
 }
 
-fn roots(view: &View<'_>, near: &Near, (flows, since): (&Flows, Timestamp)) -> BTreeSet<Suspect> {
+fn roots(
+    view: &View<'_>,
+    (near, trips): (&Near, &[&[Trip]]),
+    (flows, since): (&Flows, Timestamp),
+) -> BTreeSet<Suspect> {
     let least = view.settings.min_failures as f64;
     let mut roots = BTreeSet::new();
     let mut opened = vec![false; near.services.len()];
     for (at, edge) in near.touched() {
-        let trips = || view.trips.of(&edge.key).iter();
-        opened[edge.server] |= flows.has_tripped(at) && trips().any(|trip| trip.at >= since && !trip.induced);
+        opened[edge.server] |= trips[at].iter().any(|trip| trip.at >= since && !trip.induced);
         let far = view.watches.at_place(edge.place, edge.born).is_some_and(EdgeWatch::is_far);
         if far || flows.at(at).is_some_and(|flow| flow.eager || flow.lost >= least) {
             roots.insert(Suspect { service: edge.key.server.clone(), edge: Some(edge.key.clone()) });

@@ -98,9 +98,17 @@ impl ServiceWatches {
         Self { watches: BTreeMap::new(), have_learned: false }
     }
 
-    /// Its normal mean self time in seconds.
-    pub(super) fn normal_self_time(&self, service: &ServiceName) -> Option<f64> {
-        self.watches.get(service).and_then(|watch| watch.level.median_and_mad()).map(|(median, _)| median)
+    /// The normal mean self times in seconds of services that are in the order of their names.
+    pub(super) fn normal_self_times<'a>(
+        &'a self,
+        names: impl Iterator<Item = &'a ServiceName>,
+    ) -> impl Iterator<Item = Option<f64>> {
+        let mut watches = self.watches.iter().peekable();
+        names.map(move |name| {
+            while watches.next_if(|(known, _)| *known < name).is_some() {}
+            let (_, watch) = watches.next_if(|(known, _)| *known == name)?;
+            watch.level.median_and_mad().map(|(median, _)| median)
+        })
     }
 
     /// Whether its self time is above its baseline in two of the last three windows.

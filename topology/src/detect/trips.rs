@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use tripline_model::{BreakerState, BreakerTransition, EdgeKey, FailureOrigin, Timestamp, TransitionReason};
 
+use super::near::Near;
+
 /// Openings remembered; more than any incident has, and a bound on what a hostile sidecar can fill.
 const MAX_TRIPS: usize = 10_000;
 
@@ -73,9 +75,15 @@ impl Trips {
         self.order.iter()
     }
 
-    /// The edges with any.
-    pub(super) fn edges(&self) -> impl Iterator<Item = &EdgeKey> {
-        self.by_edge.keys()
+    /// Those of each edge of `near`, by its number; each by time.
+    pub(super) fn along(&self, near: &Near) -> Vec<&[Trip]> {
+        let mut along: Vec<&[Trip]> = vec![&[]; near.edges.len()];
+        for (key, trips) in &self.by_edge {
+            if let Some(at) = near.edge(key) {
+                along[at] = trips;
+            }
+        }
+        along
     }
 
     /// Those of one edge, by time.

@@ -10,7 +10,7 @@ use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, o
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
-use crate::detect::near::{Near, NearService};
+use crate::detect::near::Near;
 use crate::detect::reading::Counts;
 use crate::detect::{Suspect, SuspectKind, Trip};
 use crate::graph::EdgeState;
@@ -49,7 +49,7 @@ impl Measured {
         (near, read): (&Arc<Near>, &[Counts]),
         (since, now): (Timestamp, Timestamp),
     ) -> Self {
-        let (flows, counts) = flows(view, (near, read), (since, now));
+        let (flows, counts) = flows(view, (near, read, &view.trips.along(near)), (since, now));
         let entry_points = view.nears.entry_points(view.graph);
         let targets = targets(view, near, &entry_points);
         Self { flows, counts, targets, entry_points, near: Arc::clone(near), span: (since, now + SECOND) }
@@ -235,19 +235,17 @@ impl Measured {
 /// What the edges have carried in `[since, now]`, as it was read, above normal.
 pub(in crate::detect) fn flows(
     view: &View<'_>,
-    (near, read): (&Arc<Near>, &[Counts]),
+    (near, read, trips): (&Arc<Near>, &[Counts], &[&[Trip]]),
     (since, now): (Timestamp, Timestamp),
 ) -> (Flows, Vec<Counted>) {
     let mut lives = ways::Lives::new(view, (since, now));
-    let mut has_tripped = vec![false; near.edges.len()];
-    view.trips.edges().filter_map(|key| near.edge(key)).for_each(|at| has_tripped[at] = true);
     let (mut flows, mut counts) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
     // Requests with a self time, and their seconds, by service.
     let mut own = vec![(0.0, 0.0); near.services.len()];
-    for ((edge, read), has_tripped) in near.edges.iter().zip(read).zip(&has_tripped) {
+    for ((edge, read), trips) in near.edges.iter().zip(read).zip(trips) {
         let (flow, counted) = match view.graph.at(edge.place) {
             Some(known) => {
-                let (flow, counted) = flow(view, known, read, (since, *has_tripped));
+                let (flow, counted) = flow(view, known, (read, trips), since);
                 (Flow { lost: lives.lost(known, &flow), ..flow }, counted)
             }
             None => Default::default(),
@@ -259,12 +257,13 @@ pub(in crate::detect) fn flows(
         *sum = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
     }
     // Seconds of self time above normal, where a sidecar knows it.
-    let above = |(service, (count, seconds)): (&NearService, &(f64, f64))| {
-        let normal = view.services.normal_self_time(&service.name).unwrap_or(seconds / count);
+    let normal = view.services.normal_self_times(near.services.iter().map(|service| &service.name));
+    let above = |(normal, (count, seconds)): (Option<f64>, &(f64, f64))| {
+        let normal = normal.unwrap_or(seconds / count);
         (*count > 0.0).then(|| (seconds - normal * count).max(0.0))
     };
-    let self_time: Vec<Option<f64>> = near.services.iter().zip(&own).map(above).collect();
-    (Flows::new(Arc::clone(near), (flows, has_tripped), &self_time), counts)
+    let self_time: Vec<Option<f64>> = normal.zip(&own).map(above).collect();
+    (Flows::new(Arc::clone(near), flows, &self_time), counts)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -276,8 +275,8 @@ fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
 fn flow(
     view: &View<'_>,
     (key, state): (&EdgeKey, &EdgeState),
-    read: &Counts,
-    (since, has_tripped): (Timestamp, bool),
+    (read, trips): (&Counts, &[Trip]),
+    since: Timestamp,
 ) -> (Flow, Counted) {
     let watch = view.watches.at(state);
     let (best, served) = (read.best(), read.served());
@@ -290,7 +289,7 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    let eager = has_tripped && ways::is_eager(view, (key, state), since, (all_failed - shed, arrived, share));
+    let eager = ways::is_eager((state, trips), since, (all_failed - shed, arrived, share));
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
     let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.

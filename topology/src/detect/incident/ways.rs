@@ -21,21 +21,23 @@ const SHARE_FLOOR: f64 = 0.001;
 /// Whether an edge's breaker rejects although what reaches the server is as well as ever: of `arrived` attempts `failed` did, `share` of them
 /// normally.
 pub(super) fn is_eager(
-    view: &View<'_>,
-    edge: (&EdgeKey, &EdgeState),
+    (state, trips): (&EdgeState, &[Trip]),
     since: Timestamp,
     (failed, arrived, share): (f64, f64, f64),
 ) -> bool {
+    if trips.is_empty() {
+        return false;
+    }
     // Each trip takes its failures to happen: what was seen between trips is chosen by them.
-    let beyond = failed - share * arrived - taken_by_trips(view, edge.0, since);
+    let beyond = failed - share * arrived - taken_by_trips(trips, since);
     let significance = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt();
-    significance < EAGER_Z && tripped_by_chance(view, edge, since, share)
+    significance < EAGER_Z && tripped_by_chance((state, trips), since, share)
 }
 
 /// Failures in a row that the trips of an edge since then needed.
-fn taken_by_trips(view: &View<'_>, key: &EdgeKey, since: Timestamp) -> f64 {
+fn taken_by_trips(trips: &[Trip], since: Timestamp) -> f64 {
     let in_a_row = |trip: &&Trip| trip.at >= since && trip.reason == TransitionReason::ConsecutiveFailures;
-    view.trips.of(key).iter().filter(in_a_row).map(|trip| trip.numbers.2).sum()
+    trips.iter().filter(in_a_row).map(|trip| trip.numbers.2).sum()
 }
 
 /// For so long before an incident the normal share of failed attempts is read.
@@ -43,7 +45,7 @@ const BEFORE: Duration = Duration::from_secs(60);
 
 /// Whether the first trip of an edge since then had to be expected at its normal share of failed attempts: a run of `t` failures begins with
 /// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
-fn tripped_by_chance(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), since: Timestamp, share: f64) -> bool {
+fn tripped_by_chance((state, trips): (&EdgeState, &[Trip]), since: Timestamp, share: f64) -> bool {
     // A breaker counts attempts, of which retries hide the failed ones: each retry follows one.
     let before = state.brief_by(Reporter::Client, since - BEFORE, since);
     let hidden = f64::from(before.retries) / f64::from(before.attempts.max(1));
@@ -61,7 +63,7 @@ fn tripped_by_chance(view: &View<'_>, (key, state): (&EdgeKey, &EdgeState), sinc
         }
     };
     // Later ones have few attempts in their window and say little: what comes through between them is judged as a whole.
-    view.trips.of(key).iter().find(|trip| trip.at >= since).is_some_and(by_chance)
+    trips.iter().find(|trip| trip.at >= since).is_some_and(by_chance)
 }
 
 /// In which moments a server's sidecar saw requests answered well.
