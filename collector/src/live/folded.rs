@@ -178,7 +178,7 @@ mod tests {
             }],
             unexplained: Ratio::new(0.0),
             path: vec![Hop { distance: 2, key: key("web>pay"), at: NOW, event: HopEvent::Failing }],
-            blast: Blast { edges: edges.iter().map(|key| (*key).clone()).collect(), ..Blast::default() },
+            blast: Blast { edges: Arc::new(edges.iter().map(|key| (*key).clone()).collect()), ..Blast::default() },
             attempts_per_request: 1.0,
             demand: 1.0,
             trips: 1,

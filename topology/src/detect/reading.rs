@@ -12,28 +12,48 @@ use super::near::{Near, NearEdge};
 use crate::ServiceGraph;
 use crate::graph::{Brief, KEPT};
 
-/// What was counted on one edge by the client's sidecar, the server's, and spans.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts([Brief; 3]);
-
-const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
+/// What was counted on one edge.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// By the client's sidecar.
+    client: Brief,
+    /// By the server's.
+    served: Brief,
+    /// By spans, while neither sidecar has counted anything.
+    spans: Option<Box<Brief>>,
+}
 
 impl Counts {
     /// Of the best reporter that counted a request.
     pub(super) fn best(&self) -> Brief {
-        self.0.iter().find(|brief| brief.requests > 0).copied().unwrap_or_default()
+        let briefs = [Some(&self.client), Some(&self.served), self.spans.as_deref()];
+        briefs.into_iter().flatten().find(|brief| brief.requests > 0).copied().unwrap_or_default()
     }
 
     /// Of the server's sidecar.
     pub(super) const fn served(&self) -> &Brief {
-        let [_, served, _] = &self.0;
-        served
+        &self.served
+    }
+
+    /// Adds what `read` says that each reporter counted.
+    fn add(&mut self, read: impl Fn(Reporter) -> Brief) {
+        self.client.add(&read(Reporter::Client));
+        self.served.add(&read(Reporter::Server));
+        if self.client.requests == 0 && self.served.requests == 0 {
+            let spans = read(Reporter::Spans);
+            if spans.requests > 0 {
+                self.spans.get_or_insert_default().add(&spans);
+            }
+        }
     }
 
     /// In `[from, to)` of an edge, from its tallies.
     fn tallied(graph: &ServiceGraph, place: usize, (from, to): (Timestamp, Timestamp)) -> Self {
-        let Some((_, state)) = graph.at(place).filter(|_| from < to) else { return Self::default() };
-        Self(REPORTERS.map(|reporter| state.brief_by(reporter, from, to)))
+        let mut counts = Self::default();
+        if let Some((_, state)) = graph.at(place).filter(|_| from < to) {
+            counts.add(|reporter| state.brief_by(reporter, from, to));
+        }
+        counts
     }
 
     /// Adds the windows of an edge that start in `[from, to)`.
@@ -41,9 +61,7 @@ impl Counts {
         let length = Duration::from_secs(graph.window_secs().into());
         let mut start = from;
         while start < to {
-            for (sum, reporter) in self.0.iter_mut().zip(REPORTERS) {
-                sum.add(&graph.window(place, reporter, start));
-            }
+            self.add(|reporter| graph.window(place, reporter, start));
             start = start + length;
         }
     }
@@ -71,7 +89,7 @@ pub(super) struct Readings {
     past: Vec<Past>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Past {
     /// [`ServiceGraph::old_at`] when it was read.
     old: u32,
@@ -95,7 +113,7 @@ impl Readings {
             counts.add_windows(graph, place, (until, now + SECOND));
             counts
         };
-        near.edges.iter().zip(&self.past).map(|(edge, past)| with_latest(edge.place, past.counts)).collect()
+        near.edges.iter().zip(&self.past).map(|(edge, past)| with_latest(edge.place, past.counts.clone())).collect()
     }
 
     /// What each edge carried from the one time to the other, by what is known already.
@@ -118,7 +136,7 @@ impl Readings {
             };
             match known.next_if(is_same) {
                 Some((_, before)) => {
-                    let mut counts = before.counts;
+                    let mut counts = before.counts.clone();
                     counts.add_windows(graph, edge.place, (self.span.1, until));
                     Past { old, counts }
                 }

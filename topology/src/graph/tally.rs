@@ -52,8 +52,9 @@ pub(super) struct Tally {
     blocks: Vec<u8>,
     /// Number of the newest block.
     newest: u32,
-    /// Where that one is.
+    /// Where that one is, and the one before it: most questions are about these two.
     newest_at: u32,
+    before_at: u32,
     thinned: Thinned,
 }
 
@@ -95,7 +96,7 @@ impl Tally {
         let number = second / SECS;
         if self.blocks.is_empty() || number > self.newest.saturating_add(MAX_BLOCKS) {
             self.blocks.clear();
-            (self.newest, self.newest_at) = (number, 0);
+            (self.newest, self.newest_at, self.before_at) = (number, 0, 0);
         } else if number.saturating_add(MAX_BLOCKS) < self.newest {
             return;
         }
@@ -105,11 +106,15 @@ impl Tally {
         let mut block = Vec::with_capacity(256);
         known.map_or_else(|| Opened::at(second), |block| block.open()).write_with(&mut block, window, kept);
         self.put(at, length, &block);
-        if number >= self.newest {
-            (self.newest, self.newest_at) = (number, at as u32);
-        } else {
+        if number > self.newest {
+            (self.newest, self.newest_at, self.before_at) = (number, at as u32, self.newest_at);
+        } else if number < self.newest {
             // A block may become shorter: counts that are even again take fewer bytes.
-            self.newest_at = self.newest_at + block.len() as u32 - length as u32;
+            let moved = |place: u32| place + block.len() as u32 - length as u32;
+            self.newest_at = moved(self.newest_at);
+            if (at as u32) < self.before_at {
+                self.before_at = moved(self.before_at);
+            }
         }
     }
 
@@ -174,14 +179,14 @@ impl Tally {
         }
         room.clear();
         let before = std::mem::replace(&mut self.thinned, thinned);
-        let (mut newest_at, mut group) = (0, Vec::new());
+        let (mut newest_at, mut before_at, mut group) = (0, 0, Vec::new());
         for (_, block) in self.each().filter(|(_, block)| block.first_second() >= oldest) {
             let is_next = |known: &Opened<'_>| known.number / GROUP != block.number / GROUP;
             if group.first().is_some_and(is_next) {
                 Opened::write_group(&group, room);
                 group.clear();
             }
-            newest_at = room.len();
+            (newest_at, before_at) = (room.len(), newest_at);
             if (before.grouped..thinned.grouped).contains(&block.number) {
                 group.push(block.open());
             } else if before.differs(&thinned, block.number) {
@@ -192,7 +197,7 @@ impl Tally {
             }
         }
         Opened::write_group(&group, room);
-        self.newest_at = newest_at as u32;
+        (self.newest_at, self.before_at) = (newest_at as u32, before_at as u32);
         self.blocks.clear();
         self.blocks.extend_from_slice(room);
         if self.blocks.capacity() > self.blocks.len() + 4 * STEP {
@@ -214,13 +219,19 @@ impl Tally {
     /// The blocks that a span touches.
     fn touched(&self, (from, to): (u32, u32)) -> impl Iterator<Item = Block<'_>> {
         let (first, end) = (from / SECS, to.div_ceil(SECS));
-        let blocks = self.each().map(|(_, block)| block);
+        let is_late = self.at(self.before_at as usize).is_some_and(|before| first >= before.number);
+        let blocks = self.each_from(if is_late { self.before_at as usize } else { 0 }).map(|(_, block)| block);
         blocks.skip_while(move |block| block.number < first).take_while(move |block| block.number < end)
     }
 
     /// Every block with its place.
     fn each(&self) -> impl Iterator<Item = (usize, Block<'_>)> {
-        let mut next = 0;
+        self.each_from(0)
+    }
+
+    /// Those from a place on.
+    fn each_from(&self, place: usize) -> impl Iterator<Item = (usize, Block<'_>)> {
+        let mut next = place;
         std::iter::from_fn(move || {
             let (at, block) = (next, self.at(next)?);
             next += block.length();
