@@ -79,7 +79,7 @@ impl Openings {
         for opening in self.of(incident) {
             add(opening.at, &opening.key, BREAKER, opening.text.clone());
         }
-        for hop in &incident.path {
+        for hop in incident.path.iter() {
             match hop.event {
                 HopEvent::Failing => add(hop.at, &hop.key, "failing", format!("more of {} fails than normal", hop.key)),
                 HopEvent::Slow => add(hop.at, &hop.key, "slow", format!("{} is slower than normal", hop.key)),
@@ -125,6 +125,8 @@ const BREAKER: &str = "breaker_opened";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tripline_model::{FailureOrigin, Ratio, TraceId, TransitionReason};
     use tripline_topology::detect::{Blast, Candidate, Hop, Level, Phase, Suspect, SuspectKind};
 
@@ -177,7 +179,7 @@ mod tests {
                 evidence: Vec::new(),
             }],
             unexplained: Ratio::new(0.0),
-            path: vec![Hop { distance: 2, key: key("web>pay"), at: NOW, event: HopEvent::Failing }],
+            path: Arc::new(vec![Hop { distance: 2, key: key("web>pay"), at: NOW, event: HopEvent::Failing }]),
             blast: Blast { edges: Arc::new(edges.iter().map(|key| (*key).clone()).collect()), ..Blast::default() },
             attempts_per_request: 1.0,
             demand: 1.0,
