@@ -334,7 +334,7 @@ impl Tracked {
     }
 
     fn measure(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
-        let since = self.incident.started - view.settings.window;
+        let since = self.incident.started.window_start(view.settings.window) - view.settings.window;
         if self.own_trips.follow(view.trips, since, &self.touched) {
             self.story.is_stale = true;
         }

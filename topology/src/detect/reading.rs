@@ -97,16 +97,14 @@ struct Past {
 }
 
 impl Readings {
-    /// What each edge of `near` carried from `since` to now.
+    /// What each edge of `near` carried from `since`, where a window starts, to now, in whole windows.
     pub(super) fn read(
         &mut self,
         graph: &ServiceGraph,
         near: &Arc<Near>,
         (since, now): (Timestamp, Timestamp),
     ) -> Vec<Counts> {
-        let length = Duration::from_secs(graph.window_secs().into());
-        let first = (since + length - SECOND).window_start(length);
-        let until = graph.settled_at(now).max(first);
+        let until = graph.settled_at(now).max(since);
         self.past = self.settled(graph, near, (since, until), now);
         (self.near, self.span) = (Arc::clone(near), (since, until));
         let with_latest = |place, mut counts: Counts| {
@@ -144,5 +142,72 @@ impl Readings {
             }
         };
         near.edges.iter().map(past).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use tripline_model::{EdgeCounts, EdgeKey, EdgeWindow, NodeKind};
+
+    use super::*;
+    use crate::Limits;
+    use crate::detect::near::Nears;
+
+    const START: u64 = 1_000_000;
+    const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
+
+    /// One second of an edge, from one reporter.
+    fn second(key: &EdgeKey, reporter: Reporter, at: u64, requests: u64) -> EdgeWindow {
+        EdgeWindow {
+            key: key.clone(),
+            reporter,
+            client_kind: NodeKind::Service,
+            server_kind: NodeKind::Service,
+            start: Timestamp::from_secs(at),
+            length: SECOND,
+            counts: EdgeCounts { requests, attempts: requests, ..EdgeCounts::default() },
+            latency: Default::default(),
+            self_time: Default::default(),
+            secured: false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever comes when, also half a minute late, and on edges that join later: what was added up is what the tallies hold.
+        #[test]
+        fn what_was_added_up_is_what_was_counted(
+            since in 0_u64..4,
+            reports in prop::collection::vec((0_u64..70, 0_u64..30, 0_usize..3, 0_usize..3, 1_u64..9), 1..120),
+        ) {
+            let keys: Vec<EdgeKey> = ["a>b:http", "b>c:http", "c>d:http"].iter().map(|key| key.parse().unwrap()).collect();
+            let mut graph = ServiceGraph::new(Limits::default());
+            let (nears, mut readings) = (Nears::new(), Readings::default());
+            let since = Timestamp::from_secs(START + 5 * since);
+            for at in 0..75 {
+                let now = Timestamp::from_secs(START + at);
+                for (when, late, key, reporter, requests) in reports.iter().filter(|report| report.0 == at) {
+                    let window = second(&keys[*key], REPORTERS[*reporter], START + when.saturating_sub(*late), *requests);
+                    graph.observe(&window, now);
+                }
+                if now < since {
+                    continue;
+                }
+                // An incident of one edge at first, later of all.
+                let touched: BTreeSet<EdgeKey> = keys.iter().take(if at < 40 { 1 } else { 3 }).cloned().collect();
+                let near = nears.of(&graph, &Arc::new(touched));
+                let read = readings.read(&graph, &near, (since, now));
+                prop_assert_eq!(read.len(), near.edges.len());
+                for (edge, counts) in near.edges.iter().zip(read) {
+                    let counted = Counts::tallied(&graph, edge.place, (since, now + SECOND));
+                    prop_assert_eq!(counts.best().requests, counted.best().requests, "{} at {}", &edge.key, at);
+                    prop_assert_eq!(counts.served().requests, counted.served().requests, "{} at {}", &edge.key, at);
+                }
+            }
+        }
     }
 }
