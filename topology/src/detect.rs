@@ -110,7 +110,7 @@ impl Default for Settings {
 }
 
 /// Evaluations between two windows, one a second, among which learning is divided.
-const BETWEEN_WINDOWS: usize = 3;
+const BETWEEN_WINDOWS: usize = 4;
 /// Calls between two tripped breakers that may be silent.
 const SILENT_HOPS: usize = 3;
 /// Trips of one moment that are bridged; of more the latest.

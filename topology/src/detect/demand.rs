@@ -51,18 +51,22 @@ pub(super) fn behind(view: &View<'_>, root: &Suspect, now: Timestamp) -> Option<
     root.edge.is_none().then(|| of(view, &root.service, (onset, now)))?.map(|demand| demand.client)
 }
 
+/// The seconds around an onset; the one that goes on is not whole.
+fn around((onset, now): (Timestamp, Timestamp)) -> Option<(Timestamp, Timestamp)> {
+    let span = (onset - SHORTLY, now.min(onset + AFTER).window_start(Duration::from_secs(1)));
+    (span.1 > span.0).then_some(span)
+}
+
 /// Whose demand on `service` grew at `onset`.
 pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestamp, Timestamp)) -> Option<Demand> {
-    // The second that goes on is not whole.
-    let span = (onset - SHORTLY, now.min(onset + AFTER).window_start(Duration::from_secs(1)));
-    if span.1 <= span.0 {
-        return None;
-    }
-    let grown = growth(view, service, span).and_then(|growth| {
-        let client = client(view, service, span, &mut BTreeSet::new())?;
-        Some(Demand { client, growth })
-    });
-    grown.or_else(|| repeating(view, service, span))
+    let span = around((onset, now))?;
+    grown(view, service, span).or_else(|| repeating(view, service, span))
+}
+
+/// Who asks for more of `service`, of which more is asked.
+fn grown(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<Demand> {
+    let growth = growth(view, service, span)?;
+    Some(Demand { client: client(view, service, span, &mut BTreeSet::new())?, growth })
 }
 
 /// Who calls `service` so many times more often for each request of its own. Where breakers keep requests away from that client, the sum of
@@ -95,7 +99,8 @@ pub(super) fn behind_harm(
 ) -> Option<Demand> {
     let at_door = || {
         let outside = |demand: &Demand| matches!(view.graph.kind(&demand.client), NodeKind::User | NodeKind::External);
-        doors.iter().find_map(|door| of(view, door, onset).filter(outside))
+        let span = around(onset)?;
+        doors.iter().find_map(|door| grown(view, door, span).filter(outside))
     };
     of(view, service, onset).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
 }

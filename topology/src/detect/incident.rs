@@ -317,6 +317,7 @@ impl Tracked {
                 self.incident.started = self.incident.started.min(at);
             }
         }
+        let mut joining = Vec::new();
         for key in degraded.difference(&touched) {
             let watch = view.watch(key);
             let window = view.settings.window * 3;
@@ -326,10 +327,16 @@ impl Tracked {
             let at = onset.filter(|_| !others.edges.contains(key)).unwrap_or(now);
             let slow = watch.is_some_and(EdgeWatch::is_only_slow);
             let alerts_before = Some(watch.map_or(0, |watch| watch.alerts().1));
-            self.onsets.insert(key.clone(), Onset { at, slow, alerts_before });
-            Arc::make_mut(&mut self.touched).insert(key.clone());
+            joining.push((key.clone(), Onset { at, slow, alerts_before }));
             (self.last_joined, self.story.is_stale) = (now, true);
             self.incident.started = self.incident.started.min(at);
+        }
+        if self.touched.is_empty() {
+            self.touched = degraded;
+            self.onsets = joining.into_iter().collect();
+        } else if !joining.is_empty() {
+            Arc::make_mut(&mut self.touched).extend(joining.iter().map(|(key, _)| key.clone()));
+            self.onsets.extend(joining);
         }
     }
 

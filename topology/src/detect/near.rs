@@ -95,9 +95,9 @@ impl Near {
     }
 
     /// The edges among some that are in the order of their keys, each with its number; what is no more is left out.
-    pub(super) fn among<'a, T>(
+    pub(super) fn among<'a, 'k, T>(
         &'a self,
-        sorted: impl Iterator<Item = (&'a EdgeKey, T)>,
+        sorted: impl Iterator<Item = (&'k EdgeKey, T)>,
     ) -> impl Iterator<Item = (usize, &'a NearEdge, T)> {
         let mut edges = self.edges.iter().enumerate().peekable();
         sorted.filter_map(move |(key, value)| {

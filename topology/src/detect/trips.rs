@@ -1,6 +1,6 @@
 //! Openings of breakers, in the order of their times and by edge.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use tripline_model::{BreakerState, BreakerTransition, EdgeKey, FailureOrigin, Timestamp, TransitionReason};
 
@@ -27,7 +27,7 @@ pub(super) struct Trip {
 pub(super) struct Trips {
     /// From closed, by time: a failed probe is the same trip going on.
     order: VecDeque<Trip>,
-    by_edge: HashMap<EdgeKey, Vec<Trip>>,
+    by_edge: BTreeMap<EdgeKey, Vec<Trip>>,
     /// Every opening, also of a breaker whose probe failed: each would have been an alert.
     openings: VecDeque<(Timestamp, EdgeKey)>,
     /// Openings ever.
@@ -36,7 +36,7 @@ pub(super) struct Trips {
 
 impl Trips {
     pub(super) fn new() -> Self {
-        Self { order: VecDeque::new(), by_edge: HashMap::new(), openings: VecDeque::new(), revision: 0 }
+        Self { order: VecDeque::new(), by_edge: BTreeMap::new(), openings: VecDeque::new(), revision: 0 }
     }
 
     /// Notes a breaker's transition on the edge `key`, if it is an opening.
@@ -78,11 +78,7 @@ impl Trips {
     /// Those of each edge of `near`, by its number; each by time.
     pub(super) fn along(&self, near: &Near) -> Vec<&[Trip]> {
         let mut along: Vec<&[Trip]> = vec![&[]; near.edges.len()];
-        for (key, trips) in &self.by_edge {
-            if let Some(at) = near.edge(key) {
-                along[at] = trips;
-            }
-        }
+        near.among(self.by_edge.iter()).for_each(|(at, _, trips)| along[at] = trips);
         along
     }
 
