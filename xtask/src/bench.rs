@@ -36,21 +36,21 @@ pub(crate) fn bench(places: &Places, which: Option<Bench>, arguments: &[String])
     let chosen: Vec<Bench> = which.map_or_else(|| Bench::value_variants().to_vec(), |one| vec![one]);
     chosen.into_iter().try_for_each(|one| match one {
         Bench::Ui => page(places),
-        Bench::Proxy => peers_bench(places, "proxy", arguments),
+        Bench::Proxy => proxy(places, arguments),
         Bench::Collector => collector::bench(places, arguments),
         Bench::History => history::history(places, arguments),
         Bench::Topology => topology(places, arguments),
     })
 }
 
-/// A benchmark of the tests' crate, which sets our binaries beside the same peers as the tests do.
-fn peers_bench(places: &Places, name: &str, arguments: &[String]) -> Result<()> {
+/// The sidecar as it is shipped beside the same peers as in the tests.
+fn proxy(places: &Places, arguments: &[String]) -> Result<()> {
     for missing in peers::prepare(places) {
         progress::warn(&format!("{missing:#}; the rows that need it will fail"));
     }
-    build::binaries(places, build::Profile::Release)?;
+    build::binaries(places, build::Profile::Trained)?;
     let mut cargo = places.cargo();
-    cargo.args(["bench", "--locked"]).args(selection::MAIN.arguments).args(["--bench", name, "--"]).args(arguments);
+    cargo.args(["bench", "--locked"]).args(selection::MAIN.arguments).args(["--bench", "proxy", "--"]).args(arguments);
     command::run(cargo.env("TRIPLINE_TEST_TOOLS", places.cache("")).env("TRIPLINE_BIN_DIR", build::shipped(places)))
 }
 

@@ -8,12 +8,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::places::Places;
-use crate::{command, progress, ui};
+use crate::{command, pgo, progress, ui};
 
 /// The packages whose binaries people run.
 const PACKAGES: [&str; 2] = ["tripline", "tripline-proxy"];
 /// The profile of the sidecar that people run.
-const SIDECAR: &str = "sidecar";
+pub(crate) const SIDECAR: &str = "sidecar";
 
 /// How the binaries are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,18 +22,24 @@ pub(crate) enum Profile {
     Dev,
     /// What people run and what the tests run, into `target/release/`.
     Release,
+    /// The same, with the sidecar optimised by what it does under load.
+    Trained,
 }
 
 impl Profile {
-    /// `Release` if the flag `--release` was given.
-    pub(crate) fn from_flag(release: bool) -> Self {
-        if release { Self::Release } else { Self::Dev }
+    /// By the flags `--release` and `--pgo`.
+    pub(crate) fn from_flags(release: bool, pgo: bool) -> Self {
+        match (release, pgo) {
+            (_, true) => Self::Trained,
+            (true, false) => Self::Release,
+            (false, false) => Self::Dev,
+        }
     }
 
     fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
-            Self::Release => "release",
+            Self::Release | Self::Trained => "release",
         }
     }
 }
@@ -62,7 +68,7 @@ pub(crate) fn binaries(places: &Places, profile: Profile) -> Result<Vec<PathBuf>
     ui::ui(places, ui::Freshness::Keep)?;
     let mut cargo = places.cargo();
     cargo.args(["build", "--locked"]);
-    if profile == Profile::Release {
+    if profile != Profile::Dev {
         cargo.arg("--release");
     }
     for package in PACKAGES {
@@ -70,19 +76,26 @@ pub(crate) fn binaries(places: &Places, profile: Profile) -> Result<Vec<PathBuf>
     }
     progress::loud("compiling tripline and tripline-proxy", || command::run(&mut cargo))?;
     let folder = places.target.join(profile.folder());
-    if profile == Profile::Release {
-        optimised_sidecar(places, &folder)?;
+    match profile {
+        Profile::Dev => {}
+        Profile::Release => ship(places, &folder, &optimised_sidecar(places)?)?,
+        Profile::Trained => ship(places, &folder, &pgo::sidecar(places)?)?,
     }
     Ok(PACKAGES.iter().map(|name| folder.join(name)).collect())
 }
 
-/// Compiles the sidecar once more, optimised across crates, and puts it where the release profile's would be, and with the collector
-/// into the folder of what is shipped: compiling tests puts the release profile's own sidecar back.
-fn optimised_sidecar(places: &Places, folder: &Path) -> Result<()> {
+/// Compiles the sidecar once more, optimised across crates.
+fn optimised_sidecar(places: &Places) -> Result<PathBuf> {
     let mut cargo = places.cargo();
     cargo.args(["build", "--locked", "--profile", SIDECAR, "--package", "tripline-proxy"]);
     progress::loud("optimising tripline-proxy across its crates", || command::run(&mut cargo))?;
-    replace(&places.target.join(SIDECAR).join("tripline-proxy"), &folder.join("tripline-proxy"))?;
+    Ok(places.target.join(SIDECAR).join("tripline-proxy"))
+}
+
+/// Puts the optimised sidecar where the release profile's would be, and with the collector into the folder of what is shipped:
+/// compiling tests puts the release profile's own sidecar back.
+fn ship(places: &Places, folder: &Path, sidecar: &Path) -> Result<()> {
+    replace(sidecar, &folder.join("tripline-proxy"))?;
     let shipped = shipped(places);
     fs::create_dir_all(&shipped).with_context(|| format!("could not create {}", shipped.display()))?;
     PACKAGES.iter().try_for_each(|name| replace(&folder.join(name), &shipped.join(name)))

@@ -11,6 +11,7 @@ mod command;
 mod fuzz;
 mod lint;
 mod peers;
+mod pgo;
 mod places;
 mod progress;
 mod selection;
@@ -44,6 +45,9 @@ enum Task {
         /// Optimised binaries, into target/release instead of target/debug
         #[arg(long)]
         release: bool,
+        /// Optimises the sidecar by what it does under load, too: some ten minutes more, and nginx, wrk and h2load
+        #[arg(long, requires = "release")]
+        pgo: bool,
     },
     /// Runs every test; a further argument selects tests by name
     Test {
@@ -96,7 +100,7 @@ fn run(task: Task) -> Result<()> {
     let places = Places::find()?;
     match task {
         Task::Demo { arguments } => build::demo(&places, &arguments),
-        Task::Build { release } => build::build(&places, build::Profile::from_flag(release)),
+        Task::Build { release, pgo } => build::build(&places, build::Profile::from_flags(release, pgo)),
         Task::Test { arguments } => test::test(&places, &arguments),
         Task::Bench { which, arguments } => bench::bench(&places, which, &arguments),
         Task::Fuzz { only, seconds, seed } => fuzz::fuzz(&places, &only, seconds, seed),
@@ -119,7 +123,8 @@ mod tests {
         assert!(
             matches!(parse("xtask test tidy -- --nocapture"), Ok(Task::Test { arguments }) if arguments.len() == 3)
         );
-        assert!(matches!(parse("xtask build --release"), Ok(Task::Build { release: true })));
+        assert!(matches!(parse("xtask build --release"), Ok(Task::Build { release: true, pgo: false })));
+        assert!(parse("xtask build --pgo").is_err(), "there is nothing to gain without --release");
         assert!(parse("xtask bench everything").is_err());
         assert!(
             matches!(parse("xtask bench topology --seeds 0..9"), Ok(Task::Bench { arguments, .. }) if arguments.len() == 2)

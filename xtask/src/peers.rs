@@ -32,18 +32,26 @@ const PROGRAMS: [(&str, &str); 12] = [
 /// The pinned Python packages.
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 
+/// Those that put a sidecar under load.
+const LOAD: [&str; 3] = ["nginx", "wrk", "h2load"];
+
 /// Gets every peer that it can; returns what is missing.
 pub(crate) fn prepare(places: &Places) -> Vec<Error> {
-    [programs(), python(places)].into_iter().filter_map(Result::err).collect()
+    [programs(|_| true, "end-to-end tests"), python(places)].into_iter().filter_map(Result::err).collect()
 }
 
-fn programs() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| command::find(program).is_none()).map(|(_, package)| *package).collect();
+/// Gets what puts a sidecar under load.
+pub(crate) fn prepare_load() -> Result<()> {
+    programs(|program| LOAD.contains(&program), "profile-guided optimisation")
+}
+
+fn programs(wanted: impl Fn(&str) -> bool, why: &str) -> Result<()> {
+    let wanted = PROGRAMS.iter().filter(|(program, _)| wanted(program) && command::find(program).is_none());
+    let missing: Vec<&str> = wanted.map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    apt::install(&missing, "end-to-end tests")
+    apt::install(&missing, why)
 }
 
 /// Brings the virtual environment up to date with the requirements.

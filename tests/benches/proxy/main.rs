@@ -38,6 +38,16 @@ enum Row {
     Tcp,
     /// Memory and descriptors under a long mixed load with failures and cancelled requests
     Soak,
+    /// Nothing: load of every kind through our sidecars alone, for profile-guided optimisation
+    #[value(hide = true)]
+    Training,
+}
+
+impl Row {
+    /// Those that measure something.
+    fn measuring() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied().filter(|row| *row != Self::Training)
+    }
 }
 
 /// How it is measured.
@@ -80,7 +90,7 @@ async fn main() -> Result<()> {
         length: Duration::from_secs(arguments.seconds.max(1)),
         connections: arguments.connections.max(1),
     };
-    let chosen = if arguments.rows.is_empty() { Row::value_variants().to_vec() } else { arguments.rows };
+    let chosen = if arguments.rows.is_empty() { Row::measuring().collect() } else { arguments.rows };
     for row in chosen {
         eprintln!("==> {row:?}");
         match row {
@@ -92,6 +102,7 @@ async fn main() -> Result<()> {
             Row::Grpc => requests::grpc(plan).await?,
             Row::Tcp => bytes::row(plan).await?,
             Row::Soak => soak::row(Duration::from_secs(arguments.soak_seconds.max(10))).await?,
+            Row::Training => requests::training(plan).await?,
         }
     }
     Ok(())

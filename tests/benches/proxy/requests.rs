@@ -100,6 +100,26 @@ pub(crate) async fn grpc(plan: Plan) -> Result<()> {
     Ok(())
 }
 
+/// Load of every kind through our sidecars alone.
+pub(crate) async fn training(plan: Plan) -> Result<()> {
+    let bed = Bed::start().await?;
+    let (client, server) = (bed.sidecar(Telemetry::On).await?, bed.server_sidecar().await?);
+    let hop = [client.running.pid(), server.running.pid()];
+    let target = |host| Target { port: bed.client().outbound, host, hop: &hop };
+    for host in ["http1.bench.local", "secure.bench.local"] {
+        wrk(&target(host), plan.connections, plan.length).await?;
+    }
+    let message = bed.message();
+    let calls = [
+        ("http2.bench.local", Call { path: "/", message: None }),
+        ("grpc.bench.local", Call { path: "/bench.Echo/Say", message: Some(&message) }),
+    ];
+    for (host, call) in calls {
+        h2load(&target(host), plan.connections, plan.length, call).await?;
+    }
+    Ok(())
+}
+
 async fn by_wrk(plan: Plan, peer: &Target<'_>, ours: &Target<'_>) -> Result<Rounds> {
     let mut rounds = Rounds { peer: Vec::new(), ours: Vec::new() };
     for _ in 0..plan.rounds {
