@@ -135,8 +135,10 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
     let start = from - second * seen as u32;
     let (usual, length) = (seen as f64, to.since(from).as_secs_f64());
     let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
-        let reporter = state.reporter(start, to).unwrap_or(Reporter::Client);
-        let (earlier, now) = (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
+        let by = |reporter| (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
+        let counted = |(earlier, now): &(Brief, Brief)| earlier.requests > 0 || now.requests > 0;
+        let (earlier, now) =
+            [Reporter::Client, Reporter::Server, Reporter::Spans].into_iter().map(by).find(counted).unwrap_or_default();
         let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);
         let passed = |brief: &Brief| asked(brief) - f64::from(brief.shed);
         Asked {

@@ -10,10 +10,9 @@ use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, o
 use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
-use crate::detect::near::Near;
+use crate::detect::near::{Near, NearEdge};
 use crate::detect::reading::Counts;
 use crate::detect::{Suspect, SuspectKind, Trip};
-use crate::graph::EdgeState;
 
 /// Candidates kept; those beyond have next to no share.
 pub(super) const MAX_CANDIDATES: usize = 5;
@@ -243,14 +242,8 @@ pub(in crate::detect) fn flows(
     // Requests with a self time, and their seconds, by service.
     let mut own = vec![(0.0, 0.0); near.services.len()];
     for ((edge, read), trips) in near.edges.iter().zip(read).zip(trips) {
-        let (flow, counted) = match view.graph.at(edge.place) {
-            Some(known) => {
-                let (flow, counted) = flow(view, known, (read, trips), since);
-                (Flow { lost: lives.lost(known, &flow), ..flow }, counted)
-            }
-            None => Default::default(),
-        };
-        flows.push(flow);
+        let (flow, counted) = flow(view, edge, (read, trips), since);
+        flows.push(Flow { lost: lives.lost(edge, &flow), ..flow });
         counts.push(counted);
         let served = read.served();
         let sum: &mut (f64, f64) = &mut own[edge.server];
@@ -272,13 +265,8 @@ fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
     view.graph.node(&key.server).is_some_and(|node| node.has_sidecar)
 }
 
-fn flow(
-    view: &View<'_>,
-    (key, state): (&EdgeKey, &EdgeState),
-    (read, trips): (&Counts, &[Trip]),
-    since: Timestamp,
-) -> (Flow, Counted) {
-    let watch = view.watches.at(state);
+fn flow(view: &View<'_>, edge: &NearEdge, (read, trips): (&Counts, &[Trip]), since: Timestamp) -> (Flow, Counted) {
+    let watch = view.watches.at_place(edge.place, edge.born);
     let (best, served) = (read.best(), read.served());
     let above =
         |now: Option<f64>, usual: Option<f64>| now.zip(usual).map_or(0.0, |(now, usual)| (now - usual).max(0.0));
@@ -289,7 +277,7 @@ fn flow(
     let failed = (all_failed - share * asked).max(0.0);
     // What reached the server, or was lost on the way.
     let arrived = (asked - shed).max(0.0);
-    let eager = ways::is_eager((state, trips), since, (all_failed - shed, arrived, share));
+    let eager = ways::is_eager(view, (edge, trips), since, (all_failed - shed, arrived, share));
     let reached = if best.failed == 0 || eager { 0.0 } else { failed * (all_failed - shed) / all_failed };
     let [seen, own_failed] = [served.requests, served.failed].map(f64::from);
     // Of what the server failed, what is beyond its normal share.
@@ -299,7 +287,7 @@ fn flow(
         requests: asked,
         failed,
         reached,
-        seen: (served.requests > 0 || (best.requests > 0 && has_sidecar(view, key))).then_some(seen),
+        seen: (served.requests > 0 || (best.requests > 0 && has_sidecar(view, &edge.key))).then_some(seen),
         origin: f64::from(served.origin_failures) * unusual,
         propagated: f64::from(served.propagated_failures) * unusual,
         answered: own_failed * unusual,

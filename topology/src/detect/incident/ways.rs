@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tripline_model::{EdgeKey, Reporter, ServiceName, Timestamp, TransitionReason};
+use tripline_model::{Reporter, ServiceName, Timestamp, TransitionReason};
 
 use super::View;
 use crate::detect::Trip;
 use crate::detect::blame::Flow;
+use crate::detect::near::NearEdge;
 use crate::graph::{Brief, EdgeState};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
@@ -21,7 +22,8 @@ const SHARE_FLOOR: f64 = 0.001;
 /// Whether an edge's breaker rejects although what reaches the server is as well as ever: of `arrived` attempts `failed` did, `share` of them
 /// normally.
 pub(super) fn is_eager(
-    (state, trips): (&EdgeState, &[Trip]),
+    view: &View<'_>,
+    (edge, trips): (&NearEdge, &[Trip]),
     since: Timestamp,
     (failed, arrived, share): (f64, f64, f64),
 ) -> bool {
@@ -31,7 +33,8 @@ pub(super) fn is_eager(
     // Each trip takes its failures to happen: what was seen between trips is chosen by them.
     let beyond = failed - share * arrived - taken_by_trips(trips, since);
     let significance = beyond / (arrived * share * (1.0 - share) + 1.0).sqrt();
-    significance < EAGER_Z && tripped_by_chance((state, trips), since, share)
+    let by_chance = |(_, state)| tripped_by_chance((state, trips), since, share);
+    significance < EAGER_Z && view.graph.at(edge.place).is_some_and(by_chance)
 }
 
 /// Failures in a row that the trips of an edge since then needed.
@@ -86,11 +89,12 @@ impl<'a> Lives<'a> {
     }
 
     /// How many of an edge's failures were lost on the way: its server neither failed them nor was slow, and answered others at the same moments.
-    pub(super) fn lost(&mut self, (key, state): (&EdgeKey, &EdgeState), flow: &Flow) -> f64 {
+    pub(super) fn lost(&mut self, edge: &NearEdge, flow: &Flow) -> f64 {
         let lost = (flow.reached - flow.answered).max(0.0);
         if lost < 1.0 || flow.seen.is_none() {
             return 0.0;
         }
+        let Some((key, state)) = self.view.graph.at(edge.place) else { return 0.0 };
         let served = state.brief_by(Reporter::Server, self.since, self.until).mean();
         let watch = self.view.watches.at(state);
         let slow = served.zip(watch).and_then(|(served, watch)| watch.serves_slowly(self.view.settings, served));
