@@ -56,10 +56,19 @@ pub(crate) async fn wrk(target: &Target<'_>, connections: usize, length: Duratio
     })
 }
 
-/// HTTP/2 with prior knowledge by h2load, four streams a connection; a POST of the file if there is one.
-pub(crate) async fn h2load(target: &Target<'_>, connections: usize, length: Duration, call: Call<'_>) -> Result<Run> {
+/// HTTP/2 with prior knowledge by h2load, so many connections with so many streams each; a POST of the file if there is one.
+pub(crate) async fn h2load(
+    target: &Target<'_>,
+    (connections, streams): (usize, usize),
+    length: Duration,
+    call: Call<'_>,
+) -> Result<Run> {
     let mut command = Command::new(programs::peer("h2load", "nghttp2-client")?);
-    command.args(["-t1", "-m4"]).arg(format!("-c{connections}")).arg(format!("-D{}", length.as_secs()));
+    command
+        .arg("-t1")
+        .arg(format!("-m{streams}"))
+        .arg(format!("-c{connections}"))
+        .arg(format!("-D{}", length.as_secs()));
     command.args(["-H", &format!(":authority: {}", target.host)]);
     if let Some(message) = call.message {
         command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]).arg(message);

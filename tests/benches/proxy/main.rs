@@ -66,6 +66,9 @@ struct Arguments {
     /// Connections that ask at once
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// Streams at once on each connection of HTTP/2 and gRPC
+    #[arg(long, default_value_t = 4)]
+    streams: usize,
     /// Seconds of the soak; its first tenth, at most a minute, is for warming up
     #[arg(long, default_value_t = 600)]
     soak_seconds: u64,
@@ -74,12 +77,14 @@ struct Arguments {
     bench: bool,
 }
 
-/// One round: how long, and how many connections.
+/// One round: how long, and how many connections and streams.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     rounds: usize,
     length: Duration,
     connections: usize,
+    /// Of each connection of HTTP/2.
+    streams: usize,
 }
 
 #[tokio::main]
@@ -89,6 +94,7 @@ async fn main() -> Result<()> {
         rounds: arguments.rounds.max(1),
         length: Duration::from_secs(arguments.seconds.max(1)),
         connections: arguments.connections.max(1),
+        streams: arguments.streams.max(1),
     };
     let chosen = if arguments.rows.is_empty() { Row::measuring().collect() } else { arguments.rows };
     for row in chosen {

@@ -115,7 +115,7 @@ pub(crate) async fn training(plan: Plan) -> Result<()> {
         ("grpc.bench.local", Call { path: "/bench.Echo/Say", message: Some(&message) }),
     ];
     for (host, call) in calls {
-        h2load(&target(host), plan.connections, plan.length, call).await?;
+        h2load(&target(host), (plan.connections, plan.streams), plan.length, call).await?;
     }
     Ok(())
 }
@@ -134,10 +134,11 @@ async fn by_h2load(plan: Plan, bed: &Bed, host: &str, call: Call<'_>) -> Result<
     let (envoy_hop, our_hop): ([Pid; 1], [Pid; 1]) = ([envoy.pid()], [sidecar.running.pid()]);
     let peer = Target { port: bed.envoy()[1], host, hop: &envoy_hop };
     let ours = Target { port: bed.client().outbound, host, hop: &our_hop };
+    let load = (plan.connections, plan.streams);
     let mut rounds = Rounds { peer: Vec::new(), ours: Vec::new() };
     for _ in 0..plan.rounds {
-        rounds.peer.push(h2load(&peer, plan.connections, plan.length, call).await?);
-        rounds.ours.push(h2load(&ours, plan.connections, plan.length, call).await?);
+        rounds.peer.push(h2load(&peer, load, plan.length, call).await?);
+        rounds.ours.push(h2load(&ours, load, plan.length, call).await?);
     }
     Ok(rounds)
 }

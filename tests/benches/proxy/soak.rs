@@ -71,7 +71,7 @@ async fn ordinary(port: u16, end: Instant) -> Result<()> {
 async fn calls(port: u16, message: &Path, end: Instant) -> Result<()> {
     let call = Call { path: "/bench.Echo/Say", message: Some(message) };
     while Instant::now() < end {
-        h2load(&Target { port, host: "grpc.bench.local", hop: &[] }, 4, TURN, call).await?;
+        h2load(&Target { port, host: "grpc.bench.local", hop: &[] }, (4, 4), TURN, call).await?;
     }
     Ok(())
 }
