@@ -20,7 +20,7 @@ const CALLS: usize = 10;
 const INSIDE: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
 const QUIET: u64 = 100;
-const CASCADE: u64 = 60;
+const CASCADE: u64 = 100;
 
 /// Bars of the project: milliseconds quiet and in a cascade, bytes an edge.
 const BARS: (f64, f64, f64) = (20.0, 60.0, 1_536.0);

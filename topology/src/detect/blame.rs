@@ -461,6 +461,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::detect::near::NearEdge;
 
     /// Flows of edges given as (client, server, requests, failed, shed).
     fn flows(edges: &[(&str, &str, f64, f64, f64)]) -> BTreeMap<EdgeKey, Flow> {
@@ -481,7 +482,7 @@ mod tests {
     /// With self time above normal of some services, in seconds.
     fn measured(edges: BTreeMap<EdgeKey, Flow>, self_time: &[(&str, f64)]) -> Flows {
         let (keys, flows): (Vec<EdgeKey>, Vec<Flow>) = edges.into_iter().unzip();
-        let near = Near::numbered(keys.into_iter().map(|key| (key, (0, 0))).collect());
+        let near = Near::numbered(keys.into_iter().map(|key| NearEdge::new(key, (0, 0))).collect());
         let of = |name: &ServiceName| self_time.iter().find(|(known, _)| name == &ServiceName::from(*known));
         let self_time: Vec<_> = near.services.iter().map(|service| of(&service.name).map(|known| known.1)).collect();
         Flows::new(Arc::new(near), flows, &self_time)

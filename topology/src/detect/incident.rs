@@ -347,7 +347,7 @@ impl Tracked {
         }
         let near = view.nears.of(view.graph, &self.touched);
         let read = self.readings.read(view.graph, &near, (since, now));
-        let measured = Measured::of(view, (&near, &read), (since, now));
+        let measured = Measured::of(view, (&near, read), (since, now));
         let own = &self.own_trips.trips;
         let fresh = measured.candidates(view, own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);

@@ -22,6 +22,9 @@ pub(super) struct Near {
     pub(super) edges: Vec<NearEdge>,
     /// By name.
     pub(super) services: Vec<NearService>,
+    /// The numbers of the edges that were asked for, and of their servers.
+    asked: Vec<usize>,
+    servers: Vec<usize>,
 }
 
 /// One edge.
@@ -33,6 +36,13 @@ pub(super) struct NearEdge {
     pub(super) born: u64,
     /// The number of its server.
     pub(super) server: usize,
+}
+
+impl NearEdge {
+    /// An edge whose server has no number yet.
+    pub(super) const fn new(key: EdgeKey, (place, born): (usize, u64)) -> Self {
+        Self { key, place, born, server: 0 }
+    }
 }
 
 /// One service with the numbers of its edges.
@@ -54,21 +64,31 @@ impl Near {
             near.extend(graph.edges_into_from(service, |client| !services.contains(client)));
         }
         near.sort_by(|a, b| a.0.cmp(b.0));
-        let edges = near.into_iter().map(|(key, state)| (key.clone(), (state.place as usize, state.born))).collect();
-        Self { touched: Arc::clone(touched), generation: graph.generation(), ..Self::numbered(edges) }
+        let edges = near.into_iter().map(|(key, state)| NearEdge::new(key.clone(), (state.place as usize, state.born)));
+        let near = Self::numbered(edges.collect());
+        let asked: Vec<usize> = near.among(touched.iter().map(|key| (key, ()))).map(|(at, ..)| at).collect();
+        let mut is_server = vec![false; near.services.len()];
+        asked.iter().for_each(|at| is_server[near.edges[*at].server] = true);
+        let servers = (0..is_server.len()).filter(|at| is_server[*at]).collect();
+        Self { touched: Arc::clone(touched), generation: graph.generation(), asked, servers, ..near }
     }
 
-    /// Edges in the order of their keys, each with its place and when it was born.
-    pub(super) fn numbered(edges: Vec<(EdgeKey, (usize, u64))>) -> Self {
+    /// Edges in the order of their keys, of which the services are numbered here.
+    pub(super) fn numbered(mut edges: Vec<NearEdge>) -> Self {
         let mut numbers: HashMap<&ServiceName, usize> = HashMap::new();
         // The order in which names were met; at the end, by that order, the one of the names.
-        let mut ends = Vec::with_capacity(edges.len());
-        for (key, _) in &edges {
+        let mut ends: Vec<[usize; 2]> = Vec::with_capacity(edges.len());
+        let mut before: Option<(&ServiceName, usize)> = None;
+        for NearEdge { key, .. } in &edges {
             let mut met = |name| {
                 let next = numbers.len();
                 *numbers.entry(name).or_insert(next)
             };
-            ends.push([met(&key.client), met(&key.server)]);
+            // The calls of a client follow each other.
+            let client =
+                before.filter(|(name, _)| **name == key.client).map_or_else(|| met(&key.client), |(_, met)| met);
+            before = Some((&key.client, client));
+            ends.push([client, met(&key.server)]);
         }
         let mut names: Vec<(&ServiceName, usize)> = numbers.into_iter().collect();
         names.sort_unstable();
@@ -79,14 +99,14 @@ impl Near {
             into: Vec::new(),
             from: Vec::new(),
         };
-        let mut near = Self { services: names.iter().map(service).collect(), ..Self::default() };
-        for (at, ((key, (place, born)), ends)) in edges.into_iter().zip(ends).enumerate() {
+        let mut services: Vec<NearService> = names.iter().map(service).collect();
+        for (at, (edge, ends)) in edges.iter_mut().zip(ends).enumerate() {
             let [client, server] = ends.map(|met| number[met]);
-            near.services[client].from.push(at);
-            near.services[server].into.push(at);
-            near.edges.push(NearEdge { key, place, born, server });
+            services[client].from.push(at);
+            services[server].into.push(at);
+            edge.server = server;
         }
-        near
+        Self { edges, services, ..Self::default() }
     }
 
     /// The number of an edge.
@@ -108,14 +128,12 @@ impl Near {
 
     /// Those that were asked for.
     pub(super) fn touched(&self) -> impl Iterator<Item = (usize, &NearEdge)> {
-        self.among(self.touched.iter().map(|key| (key, ()))).map(|(at, edge, ())| (at, edge))
+        self.asked.iter().map(|at| (*at, &self.edges[*at]))
     }
 
     /// The servers of those, by name.
     pub(super) fn servers(&self) -> impl Iterator<Item = (usize, &NearService)> {
-        let mut are = vec![false; self.services.len()];
-        self.touched().for_each(|(_, edge)| are[edge.server] = true);
-        self.services.iter().enumerate().filter(move |(at, _)| are[*at])
+        self.servers.iter().map(|at| (*at, &self.services[*at]))
     }
 
     /// The number of a service.

@@ -68,13 +68,16 @@ impl Counts {
 }
 
 /// What each edge carried in the windows from `from` on, the one that goes on included.
-pub(super) fn latest(graph: &ServiceGraph, near: &Near, (from, now): (Timestamp, Timestamp)) -> Vec<Counts> {
-    let of = |place| {
+pub(super) fn latest(
+    graph: &ServiceGraph,
+    near: &Near,
+    (from, now): (Timestamp, Timestamp),
+) -> impl Iterator<Item = Counts> {
+    near.edges.iter().map(move |edge| {
         let mut counts = Counts::default();
-        counts.add_windows(graph, place, (from, now + SECOND));
+        counts.add_windows(graph, edge.place, (from, now + SECOND));
         counts
-    };
-    near.edges.iter().map(|edge| of(edge.place)).collect()
+    })
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,20 +101,20 @@ struct Past {
 
 impl Readings {
     /// What each edge of `near` carried from `since`, where a window starts, to now, in whole windows.
-    pub(super) fn read(
-        &mut self,
-        graph: &ServiceGraph,
-        near: &Arc<Near>,
+    pub(super) fn read<'a>(
+        &'a mut self,
+        graph: &'a ServiceGraph,
+        near: &'a Arc<Near>,
         (since, now): (Timestamp, Timestamp),
-    ) -> Vec<Counts> {
+    ) -> impl Iterator<Item = Counts> + 'a {
         let until = graph.settled_at(now).max(since);
         self.past = self.settled(graph, near, (since, until), now);
         (self.near, self.span) = (Arc::clone(near), (since, until));
-        let with_latest = |place, mut counts: Counts| {
-            counts.add_windows(graph, place, (until, now + SECOND));
+        near.edges.iter().zip(&self.past).map(move |(edge, past)| {
+            let mut counts = past.counts.clone();
+            counts.add_windows(graph, edge.place, (until, now + SECOND));
             counts
-        };
-        near.edges.iter().zip(&self.past).map(|(edge, past)| with_latest(edge.place, past.counts.clone())).collect()
+        })
     }
 
     /// What each edge carried from the one time to the other, by what is known already.
@@ -200,7 +203,7 @@ mod tests {
                 // An incident of one edge at first, later of all.
                 let touched: BTreeSet<EdgeKey> = keys.iter().take(if at < 40 { 1 } else { 3 }).cloned().collect();
                 let near = nears.of(&graph, &Arc::new(touched));
-                let read = readings.read(&graph, &near, (since, now));
+                let read: Vec<Counts> = readings.read(&graph, &near, (since, now)).collect();
                 prop_assert_eq!(read.len(), near.edges.len());
                 for (edge, counts) in near.edges.iter().zip(read) {
                     let counted = Counts::tallied(&graph, edge.place, (since, now + SECOND));

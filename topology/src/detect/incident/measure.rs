@@ -13,6 +13,7 @@ use crate::detect::judged::network_gap;
 use crate::detect::near::{Near, NearEdge};
 use crate::detect::reading::Counts;
 use crate::detect::{Suspect, SuspectKind, Trip};
+use crate::graph::Brief;
 
 /// Candidates kept; those beyond have next to no share.
 pub(super) const MAX_CANDIDATES: usize = 5;
@@ -31,24 +32,38 @@ pub(super) struct Measured {
 }
 
 /// What people are told of one edge.
-#[derive(Debug, Default)]
-pub(in crate::detect) struct Counted {
-    requests: u64,
-    failed: u64,
-    attempts: u64,
-    retries: u64,
-    /// Seconds above normal, per request.
-    slower: f64,
+#[derive(Debug)]
+struct Counted {
+    requests: u32,
+    failed: u32,
+    attempts: u32,
+    retries: u32,
+    /// Requests with a latency.
+    timed: u32,
+}
+
+impl Counted {
+    fn of(best: &Brief) -> Self {
+        let Brief { failed, attempts, retries, timed, .. } = *best;
+        Self { requests: best.asked(), failed, attempts, retries, timed }
+    }
+
+    /// Seconds above normal, per request, of all that the edge's flow was slower.
+    fn slower(&self, flow: &Flow) -> f64 {
+        if self.timed > 0 { flow.slower / f64::from(self.timed) } else { 0.0 }
+    }
 }
 
 impl Measured {
     /// `read` is what every edge of the affected services carried in `[since, now]`.
     pub(super) fn of(
         view: &View<'_>,
-        (near, read): (&Arc<Near>, &[Counts]),
+        (near, read): (&Arc<Near>, impl Iterator<Item = Counts>),
         (since, now): (Timestamp, Timestamp),
     ) -> Self {
-        let (flows, counts) = flows(view, (near, read, &view.trips.along(near)), (since, now));
+        let mut counts = Vec::with_capacity(near.edges.len());
+        let read = read.inspect(|read| counts.push(Counted::of(&read.best())));
+        let flows = flows(view, (near, read, &view.trips.along(near)), (since, now));
         let entry_points = view.nears.entry_points(view.graph);
         let targets = targets(view, near, &entry_points);
         Self { flows, counts, targets, entry_points, near: Arc::clone(near), span: (since, now + SECOND) }
@@ -166,7 +181,7 @@ impl Measured {
         self.flows
             .calls_to(service)
             .filter_map(|(at, _)| self.counts.get(at))
-            .map(|c| c.attempts as f64 / c.attempts.saturating_sub(c.retries).max(1) as f64)
+            .map(|c| f64::from(c.attempts) / f64::from(c.attempts.saturating_sub(c.retries).max(1)))
             .fold(1.0, f64::max)
     }
 
@@ -176,13 +191,14 @@ impl Measured {
         let services: BTreeSet<ServiceName> = servers.filter(|service| *service != origin.service).collect();
         let mut blast = Blast { edges: Arc::clone(touched), ..Blast::default() };
         for service in self.entry_points.iter() {
-            let into: Vec<&Counted> = self.flows.calls_to(service).filter_map(|(at, _)| self.counts.get(at)).collect();
-            let requests: u64 = into.iter().map(|c| c.requests).sum();
-            let failed: u64 = into.iter().map(|c| c.failed).sum();
+            let with_flow = |(at, flow)| Some((self.counts.get(at)?, flow));
+            let into: Vec<(&Counted, &Flow)> = self.flows.calls_to(service).filter_map(with_flow).collect();
+            let requests: u64 = into.iter().map(|(counted, _)| u64::from(counted.requests)).sum();
+            let failed: u64 = into.iter().map(|(counted, _)| u64::from(counted.failed)).sum();
             blast.requests += requests;
             blast.failed += failed;
             if services.contains(service) || *service == origin.service {
-                let slower = into.iter().map(|c| c.slower).fold(0.0, f64::max);
+                let slower = into.iter().map(|(counted, flow)| counted.slower(flow)).fold(0.0, f64::max);
                 blast.entries.push(EntryHurt { service: service.clone(), requests, failed, slower });
             }
         }
@@ -234,17 +250,16 @@ impl Measured {
 /// What the edges have carried in `[since, now]`, as it was read, above normal.
 pub(in crate::detect) fn flows(
     view: &View<'_>,
-    (near, read, trips): (&Arc<Near>, &[Counts], &[&[Trip]]),
+    (near, read, trips): (&Arc<Near>, impl Iterator<Item = Counts>, &[&[Trip]]),
     (since, now): (Timestamp, Timestamp),
-) -> (Flows, Vec<Counted>) {
+) -> Flows {
     let mut lives = ways::Lives::new(view, (since, now));
-    let (mut flows, mut counts) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
+    let mut flows = Vec::with_capacity(near.edges.len());
     // Requests with a self time, and their seconds, by service.
     let mut own = vec![(0.0, 0.0); near.services.len()];
     for ((edge, read), trips) in near.edges.iter().zip(read).zip(trips) {
-        let (flow, counted) = flow(view, edge, (read, trips), since);
+        let flow = flow(view, edge, (&read, trips), since);
         flows.push(Flow { lost: lives.lost(edge, &flow), ..flow });
-        counts.push(counted);
         let served = read.served();
         let sum: &mut (f64, f64) = &mut own[edge.server];
         *sum = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
@@ -256,7 +271,7 @@ pub(in crate::detect) fn flows(
         (*count > 0.0).then(|| (seconds - normal * count).max(0.0))
     };
     let self_time: Vec<Option<f64>> = normal.zip(&own).map(above).collect();
-    (Flows::new(Arc::clone(near), flows, &self_time), counts)
+    Flows::new(Arc::clone(near), flows, &self_time)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -265,7 +280,7 @@ fn has_sidecar(view: &View<'_>, key: &EdgeKey) -> bool {
     view.graph.node(&key.server).is_some_and(|node| node.has_sidecar)
 }
 
-fn flow(view: &View<'_>, edge: &NearEdge, (read, trips): (&Counts, &[Trip]), since: Timestamp) -> (Flow, Counted) {
+fn flow(view: &View<'_>, edge: &NearEdge, (read, trips): (&Counts, &[Trip]), since: Timestamp) -> Flow {
     let watch = view.watches.at_place(edge.place, edge.born);
     let (best, served) = (read.best(), read.served());
     let above =
@@ -283,7 +298,7 @@ fn flow(view: &View<'_>, edge: &NearEdge, (read, trips): (&Counts, &[Trip]), sin
     // Of what the server failed, what is beyond its normal share.
     let unusual = (1.0 - share * seen / own_failed.max(1.0)).max(0.0);
     let timed = f64::from(best.timed);
-    let flow = Flow {
+    Flow {
         requests: asked,
         failed,
         reached,
@@ -297,9 +312,7 @@ fn flow(view: &View<'_>, edge: &NearEdge, (read, trips): (&Counts, &[Trip]), sin
         eager,
         // An edge that nobody has judged yet gets the benefit of the doubt.
         was_healthy: watch.is_none_or(EdgeWatch::was_healthy) || all_failed * 2.0 < asked,
-    };
-    let [requests, failed, attempts, retries] = [best.asked(), best.failed, best.attempts, best.retries].map(u64::from);
-    (flow, Counted { requests, failed, attempts, retries, slower })
+    }
 }
 
 /// The degraded entry points; while none is, the degraded services that no other degraded one calls.

@@ -27,7 +27,7 @@ pub(super) fn is_eager(
     since: Timestamp,
     (failed, arrived, share): (f64, f64, f64),
 ) -> bool {
-    if trips.is_empty() {
+    if trips.last().is_none_or(|last| last.at < since) {
         return false;
     }
     // Each trip takes its failures to happen: what was seen between trips is chosen by them.
