@@ -66,7 +66,7 @@ pub(super) fn told(compression: Compression, body: &[u8], limit: Limit) -> Optio
     let size = match compression {
         Compression::None => Some(body.len() as u64),
         // The last four bytes, of the last member; a body of several members is unfolded bit by bit.
-        Compression::Gzip if body.windows(3).skip(1).any(|bytes| bytes == GZIP) => None,
+        Compression::Gzip if memchr::memmem::find(body.get(1..)?, &GZIP).is_some() => None,
         Compression::Gzip => body.last_chunk().map(|size| u64::from(u32::from_le_bytes(*size))),
         Compression::Zstd => zstd::zstd_safe::get_frame_content_size(body).ok().flatten(),
     };
