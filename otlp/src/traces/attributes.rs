@@ -73,8 +73,8 @@ impl<'a> Attributes<'a> {
         Self { fields: Fields::of(part), part, number, taken: 0 }
     }
 
-    /// The next one; none at the end. Inlined for the reason that [`Fields::next`] is.
-    #[inline(always)]
+    /// The next one; none at the end.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(&'a [u8], RawValue<'a>)>, Malformed> {
         while self.taken < MAX_ATTRIBUTES {
             let Some((number, field)) = self.fields.next()? else { return Ok(None) };
@@ -91,7 +91,7 @@ impl<'a> Attributes<'a> {
 }
 
 /// The usual form, key before value, each shorter than 128 bytes, is read without a loop; anything else by [`any_key_value`].
-#[inline(always)]
+#[inline]
 fn key_value(message: &[u8]) -> Result<Option<(&[u8], RawValue<'_>)>, Malformed> {
     if let [0x0a, length @ 1..0x80, rest @ ..] = message
         && let Some((key, [0x12, length @ 0..0x80, value @ ..])) = rest.split_at_checked(usize::from(*length))
@@ -102,7 +102,7 @@ fn key_value(message: &[u8]) -> Result<Option<(&[u8], RawValue<'_>)>, Malformed>
     any_key_value(message)
 }
 
-#[inline(always)]
+#[inline]
 fn usual_value(message: &[u8]) -> Result<Option<RawValue<'_>>, Malformed> {
     match message {
         [0x0a, length @ 0..0x80, text @ ..] if text.len() == usize::from(*length) => Ok(Some(RawValue::Text(text))),
