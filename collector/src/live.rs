@@ -197,7 +197,8 @@ impl Outputs {
     /// A send fails only when nobody listens, and then nobody misses it.
     fn perform(&self, state: &mut State, effects: Effects, publish: bool) {
         if publish || effects.incidents_changed {
-            self.view.send_replace(Arc::new(state.view(clock::now())));
+            let view = Arc::new(state.view(clock::now()));
+            state.retire(self.view.send_replace(view));
         }
         for (incident, alert) in effects.folded {
             tracing::info!(

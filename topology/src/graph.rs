@@ -216,6 +216,16 @@ impl ServiceGraph {
         callers.filter_map(|(_, place)| self.at(*place as usize))
     }
 
+    /// The places of all edges, by server and client, each with its server.
+    pub(crate) fn called(&self) -> impl Iterator<Item = (&ServiceName, usize)> {
+        self.callers.iter().map(|((server, ..), place)| (server, *place as usize))
+    }
+
+    /// The edges that have a breaker, by key.
+    pub fn guarded(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeState)> {
+        self.guarded.iter().filter_map(|key| self.at(*self.places.get(key)? as usize))
+    }
+
     /// The calls to a service from clients that `wanted` wants: others are not even looked up.
     pub(crate) fn edges_into_from<'a>(
         &'a self,

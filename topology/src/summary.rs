@@ -12,7 +12,7 @@
 //! The least number of failures keeps a ratio over a handful of requests from flapping. Requests shed on an edge count as
 //! failed for the edge's client, never for the server behind it: a server that nobody may call is dark, not guilty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tripline_model::{BreakerState, EdgeCounts, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
@@ -106,9 +106,13 @@ impl GraphSummary {
     #[must_use]
     pub fn of(graph: &ServiceGraph, window: Duration, at: Timestamp) -> Self {
         let (from, to) = (at - window, at + Duration::from_secs(1));
+        // Where each edge of the graph stands in the list.
+        let mut listed = vec![None; graph.places()];
         let edges: Vec<EdgeSummary> = graph
             .edges()
-            .map(|(key, state)| {
+            .enumerate()
+            .map(|(at, (key, state))| {
+                listed[state.place as usize] = Some(at);
                 let (reporter, sum) = state.best(from, to);
                 let breaker = state.worst_breaker();
                 EdgeSummary {
@@ -122,59 +126,66 @@ impl GraphSummary {
                 }
             })
             .collect();
-        let nodes = nodes_of(graph, &edges);
+        let nodes = nodes_of(graph, &edges, &listed);
         Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
     }
 }
 
-/// What a node's edges tell about it.
-#[derive(Default)]
+/// What a node's edges tell about it: those into it, or where nobody calls it those from it.
+#[derive(Clone, Default)]
 struct Gathered {
     called: bool,
     requests: u64,
     failed: u64,
-    sent: u64,
-    sent_failed: u64,
     latency: Histogram,
-    sent_latency: Histogram,
     breaker: Option<BreakerState>,
 }
 
-fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary]) -> Vec<NodeSummary> {
-    let mut gathered: BTreeMap<&ServiceName, Gathered> = BTreeMap::new();
-    for edge in edges {
-        let server = gathered.entry(&edge.key.server).or_default();
+/// Nodes and edges are gone through side by side, in the order of their names: looking a name up for each end of each edge took longer than
+/// reading what the edges carried.
+fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary], listed: &[Option<usize>]) -> Vec<NodeSummary> {
+    let names: Vec<&ServiceName> = graph.nodes().map(|(name, _)| name).collect();
+    let mut gathered = vec![Gathered::default(); names.len()];
+    let mut at = 0;
+    for (name, place) in graph.called() {
+        let Some(edge) = listed[place].and_then(|listed| edges.get(listed)) else { continue };
+        let Some(server) = found(&names, &mut at, name).map(|at| &mut gathered[at]) else { continue };
         server.called = true;
         server.requests += edge.counts.requests - edge.counts.shed;
         server.failed += edge.counts.failed - edge.counts.shed;
         server.latency.merge(&edge.latency);
         server.breaker = server.breaker.max(edge.breaker);
-        let client = gathered.entry(&edge.key.client).or_default();
-        client.sent += edge.counts.requests;
-        client.sent_failed += edge.counts.failed;
-        client.sent_latency.merge(&edge.latency);
+    }
+    at = 0;
+    for edge in edges {
+        let client = found(&names, &mut at, &edge.key.client).map(|at| &mut gathered[at]);
+        let Some(client) = client.filter(|client| !client.called) else { continue };
+        client.requests += edge.counts.requests;
+        client.failed += edge.counts.failed;
+        client.latency.merge(&edge.latency);
     }
     let entry_points: BTreeSet<ServiceName> = graph.entry_points();
     graph
         .nodes()
-        .map(|(name, state)| {
-            let own = gathered.remove(name).unwrap_or_default();
-            let (requests, failed, latency) = if own.called {
-                (own.requests, own.failed, own.latency)
-            } else {
-                (own.sent, own.sent_failed, own.sent_latency)
-            };
-            NodeSummary {
-                name: name.clone(),
-                kind: state.kind,
-                health: health(requests, failed, own.breaker),
-                requests,
-                failed,
-                latency,
-                entry_point: entry_points.contains(name),
-            }
+        .zip(gathered)
+        .map(|((name, state), Gathered { requests, failed, latency, breaker, .. })| NodeSummary {
+            name: name.clone(),
+            kind: state.kind,
+            health: health(requests, failed, breaker),
+            requests,
+            failed,
+            latency,
+            entry_point: entry_points.contains(name),
         })
         .collect()
+}
+
+/// The place of a name among some in their order; `at` is where the one before was, which is not behind it.
+fn found(names: &[&ServiceName], at: &mut usize, name: &ServiceName) -> Option<usize> {
+    while names.get(*at).is_some_and(|known| *known < name) {
+        *at += 1;
+    }
+    names.get(*at).is_some_and(|known| *known == name).then_some(*at)
 }
 
 fn health(requests: u64, failed: u64, breaker: Option<BreakerState>) -> Health {

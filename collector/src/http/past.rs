@@ -41,7 +41,7 @@ fn fold(windows: &[EdgeWindow], (end, window): (Timestamp, Duration), incidents:
     let summary = GraphSummary::of(&graph, window, end);
     let mut placed = convert::Placed::default();
     placed.place(&summary);
-    convert::graph(&summary, &placed, incidents.iter())
+    convert::graph(&summary, &placed, incidents.iter(), None)
 }
 
 fn set_breakers(graph: &mut api::Graph, newest_first: &[api::Transition]) {

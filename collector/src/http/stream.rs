@@ -1,6 +1,6 @@
 //! `GET /api/v1/stream`: server-sent events, one `snapshot`, then one `changes` a second.
 //!
-//! One task computes and writes the changes between two views once, however many listen. A listener begins with a snapshot
+//! One task computes and writes the changes between two views once, however many listen, and not at all while nobody does. A listener begins with a snapshot
 //! that bears a number and follows with the changes after that number. One that is too slow (its queue and the broadcast
 //! channel are full) has lost some: it gets a fresh snapshot. So does everyone when the changes cannot say what
 //! happened (an incident left the view). A listener whose connection takes nothing for half a minute is let go.
@@ -45,7 +45,7 @@ struct Frame {
 #[derive(Debug)]
 struct Step {
     number: u64,
-    /// The changes as JSON; none when only a snapshot can tell.
+    /// The changes as JSON; none when only a snapshot can tell, or nobody was listening.
     changes: Option<String>,
 }
 
@@ -75,7 +75,11 @@ pub(super) fn hub(
             let view = Arc::clone(&views.borrow_and_update());
             let before = frame.borrow().clone();
             let number = before.number + 1;
-            let changes = diff::changes(&before.view, &view).and_then(|changes| serde_json::to_string(&changes).ok());
+            // Whoever begins to listen now gets a snapshot first.
+            let changes = (steps.receiver_count() > 0)
+                .then(|| diff::changes(&before.view, &view))
+                .flatten()
+                .and_then(|changes| serde_json::to_string(&changes).ok());
             // The frame first: whoever subscribed before the step reads a frame that holds it already, and skips it.
             frame.send_replace(Frame { number, view });
             // Nobody listening is fine.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tripline_api as api;
-use tripline_model::{BreakerState, BreakerTransition, Histogram, NodeKind, Ratio, Reporter, ServiceName};
+use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName};
 use tripline_topology::detect::{Candidate, Hop, HopEvent, Incident, Level, Phase};
 use tripline_topology::layout::{Point, layout};
 use tripline_topology::{EdgeSummary, GraphSummary, Health, NodeSummary, ServiceGraph};
@@ -31,11 +31,13 @@ impl Placed {
     }
 }
 
-/// The graph with health, positions and open incidents.
+/// The graph with health, positions and open incidents. `spare` is one that nobody looks at any more: where it has the same nodes and
+/// edges, it is filled again, for making half a million texts each second would cost a large mesh more than everything else.
 pub(crate) fn graph<'a>(
     summary: &GraphSummary,
     placed: &Placed,
     incidents: impl Iterator<Item = &'a api::Incident>,
+    spare: Option<api::Graph>,
 ) -> api::Graph {
     let mut incident_of: BTreeMap<&str, &str> = BTreeMap::new();
     for incident in incidents.filter(|incident| !incident.is_resolved()) {
@@ -45,21 +47,86 @@ pub(crate) fn graph<'a>(
         }
     }
     let seconds = summary.covered.as_secs_f64();
-    api::Graph {
-        at: rfc3339(summary.at),
-        window_seconds: summary.window.as_secs_f64(),
-        generation: summary.generation,
-        nodes: summary.nodes.iter().map(|summary| node(summary, seconds, placed, &incident_of)).collect(),
-        edges: summary.edges.iter().map(|summary| edge(summary, seconds)).collect(),
+    let is_same = |spare: &api::Graph| {
+        spare.generation == summary.generation
+            && (spare.nodes.len(), spare.edges.len()) == (summary.nodes.len(), summary.edges.len())
+    };
+    let (nodes, edges) = match spare.filter(is_same) {
+        Some(api::Graph { mut nodes, mut edges, .. }) => {
+            for (known, summary) in nodes.iter_mut().zip(&summary.nodes) {
+                *known = node(summary, seconds, (placed, &incident_of), NodeNames::taken(known));
+            }
+            for (known, summary) in edges.iter_mut().zip(&summary.edges) {
+                *known = edge(summary, seconds, EdgeNames::taken(known));
+            }
+            (nodes, edges)
+        }
+        None => {
+            let nodes = summary.nodes.iter();
+            let edges = summary.edges.iter();
+            (
+                nodes.map(|of| node(of, seconds, (placed, &incident_of), NodeNames::of(&of.name))).collect(),
+                edges.map(|of| edge(of, seconds, EdgeNames::of(&of.key))).collect(),
+            )
+        }
+    };
+    let (at, window_seconds) = (rfc3339(summary.at), summary.window.as_secs_f64());
+    api::Graph { at, window_seconds, generation: summary.generation, nodes, edges }
+}
+
+/// What a node is called.
+struct NodeNames {
+    id: String,
+    namespace: String,
+    name: String,
+}
+
+impl NodeNames {
+    fn of(name: &ServiceName) -> Self {
+        Self { id: name.to_string(), namespace: name.namespace().into(), name: name.name().into() }
+    }
+
+    /// Out of a node that is made anew.
+    fn taken(node: &mut api::Node) -> Self {
+        let take = std::mem::take;
+        Self { id: take(&mut node.id), namespace: take(&mut node.namespace), name: take(&mut node.name) }
     }
 }
 
-fn node(summary: &NodeSummary, seconds: f64, placed: &Placed, incident_of: &BTreeMap<&str, &str>) -> api::Node {
-    let id = summary.name.to_string();
+/// What an edge is called, and who counted on it.
+struct EdgeNames {
+    id: String,
+    client: String,
+    server: String,
+    protocol: String,
+    reporter: String,
+}
+
+impl EdgeNames {
+    fn of(key: &EdgeKey) -> Self {
+        let (client, server, protocol) = (key.client.to_string(), key.server.to_string(), key.protocol.to_string());
+        Self { id: key.to_string(), client, server, protocol, reporter: String::new() }
+    }
+
+    /// Out of an edge that is made anew.
+    fn taken(edge: &mut api::Edge) -> Self {
+        let [id, client, server, protocol, reporter] =
+            [&mut edge.id, &mut edge.client, &mut edge.server, &mut edge.protocol, &mut edge.reporter]
+                .map(std::mem::take);
+        Self { id, client, server, protocol, reporter }
+    }
+}
+
+fn node(
+    summary: &NodeSummary,
+    seconds: f64,
+    (placed, incident_of): (&Placed, &BTreeMap<&str, &str>),
+    NodeNames { id, namespace, name }: NodeNames,
+) -> api::Node {
     let at = placed.positions.get(&summary.name).copied().unwrap_or_default();
     api::Node {
-        namespace: summary.name.namespace().into(),
-        name: summary.name.name().into(),
+        namespace,
+        name,
         kind: node_kind(summary.kind),
         health: health(summary.health),
         requests: summary.requests,
@@ -73,19 +140,20 @@ fn node(summary: &NodeSummary, seconds: f64, placed: &Placed, incident_of: &BTre
     }
 }
 
-fn edge(summary: &EdgeSummary, seconds: f64) -> api::Edge {
+fn edge(summary: &EdgeSummary, seconds: f64, names: EdgeNames) -> api::Edge {
+    let EdgeNames { id, client, server, protocol, reporter } = names;
+    let counted_by = match summary.reporter {
+        Reporter::Client => "client",
+        Reporter::Server => "server",
+        Reporter::Spans => "spans",
+    };
     let counts = &summary.counts;
     api::Edge {
-        id: summary.key.to_string(),
-        client: summary.key.client.to_string(),
-        server: summary.key.server.to_string(),
-        protocol: summary.key.protocol.to_string(),
-        reporter: match summary.reporter {
-            Reporter::Client => "client",
-            Reporter::Server => "server",
-            Reporter::Spans => "spans",
-        }
-        .into(),
+        id,
+        client,
+        server,
+        protocol,
+        reporter: if reporter == counted_by { reporter } else { counted_by.into() },
         health: health(summary.health),
         requests: counts.requests,
         requests_per_second: counts.requests as f64 / seconds,
@@ -102,7 +170,7 @@ fn edge(summary: &EdgeSummary, seconds: f64) -> api::Edge {
 /// Every breaker of the graph: open ones first, then by client, server and id.
 pub(super) fn breakers(graph: &ServiceGraph) -> Vec<api::Breaker> {
     let mut breakers: Vec<api::Breaker> = graph
-        .edges()
+        .guarded()
         .flat_map(|(key, state)| {
             state.breakers().map(|breaker| api::Breaker {
                 id: breaker.breaker.clone(),

@@ -1,6 +1,7 @@
 //! What the live task owns, as a state machine that is given `now`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tripline_api as api;
@@ -48,6 +49,8 @@ pub(super) struct State {
     /// Newest first, with the time of resolution.
     incidents: Vec<(api::Incident, Option<Timestamp>)>,
     placed: Placed,
+    /// The view before the published one, for its memory.
+    retired: Option<Arc<View>>,
     counters: Counters,
 }
 
@@ -64,6 +67,7 @@ impl State {
             openings: Openings::default(),
             incidents: Vec::new(),
             placed: Placed::default(),
+            retired: None,
             counters: Counters::default(),
         }
     }
@@ -122,15 +126,23 @@ impl State {
 
     /// The graph over the last `window`.
     pub(super) fn graph(&mut self, window: Duration, now: Timestamp) -> api::Graph {
-        let window = window.clamp(Duration::from_secs(1), MAX_WINDOW);
+        self.graph_in(None, window.clamp(Duration::from_secs(1), MAX_WINDOW), now)
+    }
+
+    fn graph_in(&mut self, spare: Option<api::Graph>, window: Duration, now: Timestamp) -> api::Graph {
         let summary = GraphSummary::of(&self.graph, window, now);
         self.placed.place(&summary);
-        convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident))
+        convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident), spare)
     }
 
     /// Why there is an edge between two services, or none.
     pub(super) fn explain(&self, client: &ServiceName, server: &ServiceName) -> api::Explanation {
         self.explain.explain(client, server)
+    }
+
+    /// Takes back a view that another one has replaced.
+    pub(super) fn retire(&mut self, view: Arc<View>) {
+        self.retired = Some(view);
     }
 
     /// What everyone may see now.
@@ -145,8 +157,10 @@ impl State {
             calls_dropped: pairing.dropped,
             ..self.counters
         };
+        // Whoever still looks at it keeps it.
+        let spare = self.retired.take().and_then(Arc::into_inner).map(|view| view.graph);
         View {
-            graph: self.graph(VIEW_WINDOW, now),
+            graph: self.graph_in(spare, VIEW_WINDOW, now),
             incidents: self.incidents.iter().map(|(incident, _)| incident.clone()).collect(),
             breakers: convert::breakers(&self.graph),
             transitions: self.transitions.iter().cloned().collect(),

@@ -22,8 +22,10 @@ pub(super) fn changes(before: &View, after: &View) -> Option<api::Changes> {
     if before.graph.window_seconds.to_bits() != after.graph.window_seconds.to_bits() {
         return None;
     }
-    let (nodes, removed_nodes) = changed(&before.graph.nodes, &after.graph.nodes, |node| &node.id);
-    let (edges, removed_edges) = changed(&before.graph.edges, &after.graph.edges, |edge| &edge.id);
+    // Of one generation, the same nodes and edges stand at the same places.
+    let same = before.graph.generation == after.graph.generation;
+    let (nodes, removed_nodes) = changed(&before.graph.nodes, &after.graph.nodes, (same, |node| &node.id));
+    let (edges, removed_edges) = changed(&before.graph.edges, &after.graph.edges, (same, |edge| &edge.id));
     Some(api::Changes {
         at: after.graph.at.clone(),
         generation: after.graph.generation,
@@ -36,8 +38,16 @@ pub(super) fn changes(before: &View, after: &View) -> Option<api::Changes> {
     })
 }
 
-/// New or different items, and the ids of those that went.
-fn changed<T: Clone + PartialEq>(before: &[T], after: &[T], id: impl Fn(&T) -> &String) -> (Vec<T>, Vec<String>) {
+/// New or different items, and the ids of those that went; items that are said to be the `same` are looked for at their places first.
+fn changed<T: Clone + PartialEq>(
+    before: &[T],
+    after: &[T],
+    (same, id): (bool, impl Fn(&T) -> &String),
+) -> (Vec<T>, Vec<String>) {
+    if same && before.len() == after.len() && before.iter().zip(after).all(|(was, is)| id(was) == id(is)) {
+        let different = before.iter().zip(after).filter(|(was, is)| was != is);
+        return (different.map(|(_, is)| is.clone()).collect(), Vec::new());
+    }
     let mut left: BTreeMap<&String, &T> = before.iter().map(|item| (id(item), item)).collect();
     let changed = after.iter().filter(|item| left.remove(id(item)) != Some(*item)).cloned().collect();
     (changed, left.into_keys().cloned().collect())

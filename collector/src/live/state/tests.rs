@@ -84,6 +84,28 @@ fn a_report_is_an_edge_a_node_and_a_live_proxy() {
 }
 
 #[test]
+fn a_view_in_memory_used_again_is_as_one_made_anew() {
+    let mut state = state();
+    for second in 0..6 {
+        let now = NOW + Duration::from_secs(second);
+        let mut reports = vec![report("shop/web", ServiceName::user(), second)];
+        if second >= 3 {
+            // From here on the graph is another one.
+            reports.push(report("shop/cart", "shop/web".into(), 2));
+        }
+        state.take(&batch(reports, &[]), now);
+        let anew = state.graph(VIEW_WINDOW, now);
+        let view = state.view(now);
+        assert_eq!(view.graph, anew);
+        state.retire(Arc::new(view));
+    }
+    let held = Arc::new(state.view(NOW));
+    let looked_at = Arc::clone(&held);
+    state.retire(held);
+    assert_eq!(state.view(NOW).graph, looked_at.graph, "somebody still looks at it");
+}
+
+#[test]
 fn a_traced_caller_without_a_sidecar_gets_its_name_from_spans() {
     let mut state = state();
     let spans = vec![span(1, 9, "app", SpanKind::Client), span(2, 1, "shop/web", SpanKind::Server)];
