@@ -1,7 +1,8 @@
 //! HTTP/2 connections to one endpoint, of one worker: few, each shared by many requests.
 //!
 //! One connection as a rule. Past [`FULL`] streams at once another is opened, because a server may refuse more on one
-//! (Envoy and we allow 100 to 256), up to [`MAX_LINES`]; beyond that requests wait in the connection with the fewest.
+//! (Envoy and we allow 100 to 256), up to [`MAX_LINES`]; beyond that requests wait in the connection with the fewest. Otherwise a request goes to
+//! the busiest connection that has room, where it shares reads and writes with most others, and what a burst opened beside it falls idle.
 //!
 //! While one request opens a connection the others wait for it; if it fails they fail with it, instead of each
 //! trying for itself one after the other.
@@ -148,7 +149,7 @@ impl Multiplex {
     /// Closes what has been unused for longer than `longest` or is closed already.
     pub(crate) fn prune(&self, now: Timestamp, longest: Duration) {
         self.lock().open.retain_mut(|line| {
-            if line.state.active.load(Ordering::Relaxed) > 0 {
+            if line.active() > 0 {
                 line.used = now;
             }
             !line.sender.is_closed() && now.since(line.used) < longest
@@ -160,10 +161,14 @@ impl Multiplex {
         let mut lines = self.lock();
         // What is under way on a connection keeps it open; here it is only forgotten.
         lines.open.retain(|line| !line.sender.is_closed() && now.since(line.opened) < MAX_AGE);
-        let count = lines.open.len();
         let failed = lines.failed.0;
-        let least = lines.open.iter_mut().min_by_key(|line| line.state.active.load(Ordering::Relaxed));
-        let line = least.filter(|line| count >= MAX_LINES || line.state.active.load(Ordering::Relaxed) < FULL);
+        let all_full = lines.open.len() >= MAX_LINES && lines.open.iter().all(|line| line.active() >= FULL);
+        let open = lines.open.iter_mut();
+        let line = if all_full {
+            open.min_by_key(|line| line.active())
+        } else {
+            open.filter(|line| line.active() < FULL).max_by_key(|line| line.active())
+        };
         line.map(|line| line.enter(now)).ok_or(failed)
     }
 
@@ -184,6 +189,11 @@ impl Multiplex {
 }
 
 impl Line {
+    /// Requests on it.
+    fn active(&self) -> u32 {
+        self.state.active.load(Ordering::Relaxed)
+    }
+
     fn enter(&mut self, now: Timestamp) -> OnLine {
         self.used = now;
         self.state.active.fetch_add(1, Ordering::Relaxed);
@@ -246,6 +256,14 @@ mod tests {
                 places.push(lines.enter(now, open).await.unwrap());
             }
             assert_eq!(opened.load(Ordering::Relaxed), connections);
+            if connections == 2 {
+                // One of the first connection is answered; the next request takes its place.
+                places.remove(0);
+                let never = async { Err(NoLine::Failed(Failure::ConnectFailed)) };
+                places.push(lines.enter(now, never).await.unwrap());
+                let active: Vec<u32> = lines.lock().open.iter().map(Line::active).collect();
+                assert_eq!(active, [FULL, 1]);
+            }
         }
         drop(places);
         lines.prune(at(700), Duration::from_secs(60));

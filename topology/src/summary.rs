@@ -108,24 +108,21 @@ impl GraphSummary {
         let (from, to) = (at - window, at + Duration::from_secs(1));
         // Where each edge of the graph stands in the list.
         let mut listed = vec![None; graph.places()];
-        let edges: Vec<EdgeSummary> = graph
-            .edges()
-            .enumerate()
-            .map(|(at, (key, state))| {
-                listed[state.place as usize] = Some(at);
-                let (reporter, sum) = state.best(from, to);
-                let breaker = state.worst_breaker();
-                EdgeSummary {
-                    key: key.clone(),
-                    reporter,
-                    health: health(sum.counts.requests, sum.counts.failed, breaker),
-                    counts: sum.counts,
-                    latency: sum.latency,
-                    breaker,
-                    secured: state.secured,
-                }
-            })
-            .collect();
+        let mut edges = Vec::with_capacity(listed.len());
+        for (key, state) in graph.edges() {
+            listed[state.place as usize] = Some(edges.len());
+            let (reporter, sum) = state.best(from, to);
+            let breaker = state.worst_breaker();
+            edges.push(EdgeSummary {
+                key: key.clone(),
+                reporter,
+                health: health(sum.counts.requests, sum.counts.failed, breaker),
+                counts: sum.counts,
+                latency: sum.latency,
+                breaker,
+                secured: state.secured,
+            });
+        }
         let nodes = nodes_of(graph, &edges, &listed);
         Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
     }
