@@ -154,7 +154,7 @@ impl Default for Limits {
             grpc_request_bytes: 4 << 20,
             http_request_bytes: 20 << 20,
             memory_bytes: None,
-            in_flight_bytes: 96 << 20,
+            in_flight_bytes: 80 << 20,
             connections: 4096,
             streams: 100,
             header_timeout: Duration::from_secs(10),
