@@ -184,9 +184,11 @@ pub async fn run(
     tracing::info!(http = %addresses.http, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, "collecting");
 
     let early = tokio::select! {
+        // First, for on shutdown all others end as well.
+        biased;
         () = shutdown.cancelled() => None,
         ended = parts.join_next() => ended,
-        ended = ends.join_next() => if shutdown.is_cancelled() { None } else { ended },
+        ended = ends.join_next() => ended,
         ended = &mut committing => Some(ended.map(|()| "journal's thread")),
     };
     shutdown.cancel();
