@@ -22,10 +22,8 @@ pub(super) fn changes(before: &View, after: &View) -> Option<api::Changes> {
     if before.graph.window_seconds.to_bits() != after.graph.window_seconds.to_bits() {
         return None;
     }
-    // Of one generation, the same nodes and edges stand at the same places.
-    let same = before.graph.generation == after.graph.generation;
-    let (nodes, removed_nodes) = changed(&before.graph.nodes, &after.graph.nodes, (same, |node| &node.id));
-    let (edges, removed_edges) = changed(&before.graph.edges, &after.graph.edges, (same, |edge| &edge.id));
+    let (nodes, removed_nodes) = changed(&before.graph.nodes, &after.graph.nodes, |node| &node.id);
+    let (edges, removed_edges) = changed(&before.graph.edges, &after.graph.edges, |edge| &edge.id);
     Some(api::Changes {
         at: after.graph.at.clone(),
         generation: after.graph.generation,
@@ -38,13 +36,9 @@ pub(super) fn changes(before: &View, after: &View) -> Option<api::Changes> {
     })
 }
 
-/// New or different items, and the ids of those that went; items that are said to be the `same` are looked for at their places first.
-fn changed<T: Clone + PartialEq>(
-    before: &[T],
-    after: &[T],
-    (same, id): (bool, impl Fn(&T) -> &String),
-) -> (Vec<T>, Vec<String>) {
-    if same && before.len() == after.len() && before.iter().zip(after).all(|(was, is)| id(was) == id(is)) {
+/// New or different items, and the ids of those that went. While none comes or goes, each stands where it stood.
+fn changed<T: Clone + PartialEq>(before: &[T], after: &[T], id: impl Fn(&T) -> &String) -> (Vec<T>, Vec<String>) {
+    if before.len() == after.len() && before.iter().zip(after).all(|(was, is)| id(was) == id(is)) {
         let different = before.iter().zip(after).filter(|(was, is)| was != is);
         return (different.map(|(_, is)| is.clone()).collect(), Vec::new());
     }

@@ -85,7 +85,9 @@ fn a_report_is_an_edge_a_node_and_a_live_proxy() {
 
 #[test]
 fn a_view_in_memory_used_again_is_as_one_made_anew() {
+    const ROOM: usize = 1_000;
     let mut state = state();
+    let mut before = None;
     for second in 0..6 {
         let now = NOW + Duration::from_secs(second);
         let mut reports = vec![report("shop/web", ServiceName::user(), second)];
@@ -95,8 +97,13 @@ fn a_view_in_memory_used_again_is_as_one_made_anew() {
         }
         state.take(&batch(reports, &[]), now);
         let anew = state.graph(VIEW_WINDOW, now);
-        let view = state.view(now);
+        let mut view = state.view(now);
         assert_eq!(view.graph, anew);
+        let edge = &mut view.graph.edges[0].id;
+        // Where nothing came or went, it is the room that was made below.
+        assert_eq!(edge.capacity() > ROOM, before == Some(view.graph.generation), "{second}");
+        edge.reserve(ROOM);
+        before = Some(view.graph.generation);
         state.retire(Arc::new(view));
     }
     let held = Arc::new(state.view(NOW));
