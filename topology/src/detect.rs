@@ -19,6 +19,7 @@
 
 mod baseline;
 mod blame;
+mod components;
 mod degraded;
 mod demand;
 mod everywhere;
@@ -32,7 +33,7 @@ mod self_time;
 mod story;
 mod trips;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
 use blame::Flows;
+use components::{Components, Hurt};
 use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
@@ -47,7 +49,7 @@ use keep::Waiting;
 use near::Nears;
 use roots::Part;
 use self_time::ServiceWatches;
-use trips::{Trip, Trips};
+use trips::Trips;
 
 pub use blame::{Suspect, SuspectKind};
 pub use degraded::BYTES_PER_EDGE;
@@ -111,13 +113,6 @@ impl Default for Settings {
 
 /// Evaluations between two windows, one a second, among which learning is divided.
 const BETWEEN_WINDOWS: usize = 4;
-/// Calls between two tripped breakers that may be silent.
-const SILENT_HOPS: usize = 3;
-/// Trips of one moment that are bridged; of more the latest.
-const MAX_BRIDGED: usize = 64;
-/// Calls looked at in search of bridges; beyond them the counts of the next window join what belongs together.
-const MAX_LOOKED_AT: usize = 10_000;
-
 /// What an evaluation brought.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
@@ -142,6 +137,7 @@ pub struct Detector {
     generation: Option<u64>,
     incidents: Vec<Tracked>,
     nears: Nears,
+    components: Components,
     opened: u64,
 }
 
@@ -159,6 +155,7 @@ impl Detector {
             generation: None,
             incidents: Vec::new(),
             nears: Nears::new(),
+            components: Components::default(),
             opened: 0,
         }
     }
@@ -178,11 +175,10 @@ impl Detector {
     pub fn evaluate(&mut self, graph: &ServiceGraph, now: Timestamp) -> Evaluation {
         self.settings.window = Duration::from_secs(graph.window_secs().into());
         self.judge_windows(graph, now);
-        let degraded = self.degraded(graph, now);
         let mut evaluation = Evaluation::default();
         self.incidents.iter_mut().for_each(Tracked::clear_degraded);
-        let (degraded, bridges) = self.bridged(graph, degraded, now);
-        for component in components(graph, &degraded, &bridges) {
+        let hurt = Hurt { graph, watches: &self.watches, trips: &self.trips, window: self.settings.window };
+        for component in self.components.find(&hurt, now) {
             let mut parts = self.split(graph, component, now);
             parts.sort_by_key(|part| !self.is_told_of(part));
             for part in parts {
@@ -268,62 +264,6 @@ impl Detector {
         (edges, services)
     }
 
-    /// Every edge that is degraded now.
-    fn degraded(&self, graph: &ServiceGraph, now: Timestamp) -> BTreeSet<EdgeKey> {
-        let just_now = now - self.settings.window;
-        let tripped = self.trips.iter().rev().take_while(|trip| trip.at >= just_now).map(|trip| &trip.key);
-        // What names beyond the limit fold into is no service: whoever invents enough of them would speak for all.
-        let overflow = ServiceName::overflow();
-        let known = |key: &&EdgeKey| key.client != overflow && key.server != overflow;
-        self.watches.degraded(graph).chain(graph.alarmed()).chain(tripped).filter(known).cloned().collect()
-    }
-
-    /// `degraded` with the silent hops between breakers that tripped together: breakers of one chain trip within a moment, in any order,
-    /// and before any count has come in. Where the server of one that tripped reaches the client of another over at most
-    /// [`SILENT_HOPS`] calls, the two belong together; a single call between them belongs to the story. Answers what is degraded so, and
-    /// the longer bridges.
-    fn bridged(
-        &self,
-        graph: &ServiceGraph,
-        degraded: BTreeSet<EdgeKey>,
-        now: Timestamp,
-    ) -> (BTreeSet<EdgeKey>, BTreeSet<EdgeKey>) {
-        let since = now - self.settings.window * 2;
-        let recent = self.trips.iter().rev().take_while(|trip| trip.at >= since).take(MAX_BRIDGED);
-        let tripped: BTreeSet<&EdgeKey> = recent.map(|trip| &trip.key).collect();
-        let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
-        let mut bridges = BTreeSet::new();
-        let apart = |degraded: &BTreeSet<EdgeKey>| {
-            let whole = components(graph, degraded, &BTreeSet::new());
-            whole.iter().filter(|part| tripped.iter().any(|key| part.contains(*key))).count() > 1
-        };
-        if tripped.len() < 2 || !apart(&degraded) {
-            return (degraded, bridges);
-        }
-        let mut bridged = degraded;
-        let mut looked_at = 0;
-        for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
-            // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.
-            let mut ways: VecDeque<Vec<&EdgeKey>> = VecDeque::from([Vec::new()]);
-            let mut seen = BTreeSet::from([start]);
-            while let Some(way) = ways.pop_front().filter(|_| looked_at < MAX_LOOKED_AT) {
-                let here = way.last().map_or(start, |key| &key.server);
-                for (key, _) in graph.edges_from(here) {
-                    looked_at += 1;
-                    let mut further = way.clone();
-                    further.push(key);
-                    if clients.contains(&key.server) {
-                        let whole = if further.len() == 1 { &mut bridged } else { &mut bridges };
-                        whole.extend(further.into_iter().cloned());
-                    } else if further.len() < SILENT_HOPS && seen.insert(&key.server) {
-                        ways.push_back(further);
-                    }
-                }
-            }
-        }
-        (bridged, bridges)
-    }
-
     /// What an incident looks at.
     const fn view<'a>(&'a self, graph: &'a ServiceGraph) -> View<'a> {
         View {
@@ -372,7 +312,7 @@ impl Detector {
     /// Whether breakers that opened this moment are all there is of a part: those further down may not have been heard of, so that it looks like
     /// an old fault of their caller's that comes back. It is asked again within a second.
     fn is_half_heard(&self, part: &Part, now: Timestamp) -> bool {
-        let fresh = |trip: &Trip| now.since(trip.at) < incident::ALL_HEARD_OF;
+        let fresh = |trip: &trips::Trip| now.since(trip.at) < incident::ALL_HEARD_OF;
         part.roots.is_empty() && part.edges.iter().all(|key| self.trips.of(key).last().is_some_and(fresh))
     }
 
@@ -435,36 +375,6 @@ impl Detector {
             tracked.set_degraded(part, now);
         }
     }
-}
-
-/// Groups degraded edges that share a service, or that bridges join. Callers from outside do not join what they call: one user would
-/// tie unrelated entry points together.
-fn components(
-    graph: &ServiceGraph,
-    degraded: &BTreeSet<EdgeKey>,
-    bridges: &BTreeSet<EdgeKey>,
-) -> Vec<Arc<BTreeSet<EdgeKey>>> {
-    use petgraph::unionfind::UnionFind;
-    use tripline_model::NodeKind;
-
-    let keys: Vec<&EdgeKey> = degraded.union(bridges).collect();
-    let mut joined = UnionFind::<usize>::new(keys.len());
-    // The first edge of each service; none of callers from outside.
-    let mut first_at: HashMap<&ServiceName, Option<usize>> = HashMap::new();
-    for (at, key) in keys.iter().enumerate() {
-        for end in [&key.client, &key.server] {
-            let is_outside = || matches!(graph.kind(end), NodeKind::User | NodeKind::External);
-            if let Some(other) = first_at.entry(end).or_insert_with(|| (!is_outside()).then_some(at)) {
-                joined.union(*other, at);
-            }
-        }
-    }
-    let mut groups: BTreeMap<usize, Vec<EdgeKey>> = BTreeMap::new();
-    let is_degraded = |key: &EdgeKey| bridges.is_empty() || degraded.contains(key);
-    for (at, key) in keys.into_iter().enumerate().filter(|(_, key)| is_degraded(key)) {
-        groups.entry(joined.find(at)).or_default().push(key.clone());
-    }
-    groups.into_values().map(|keys| Arc::new(keys.into_iter().collect())).collect()
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ pub struct ServiceGraph {
     /// Edges with a breaker, and those of them of which one is not closed.
     guarded: BTreeSet<EdgeKey>,
     alarmed: BTreeSet<EdgeKey>,
+    /// How often that has changed while no edge did.
+    alarms: u64,
     /// The detector's windows, by place of the edge.
     recent: Recent,
     generation: u64,
@@ -143,6 +145,7 @@ impl ServiceGraph {
             callers: BTreeMap::new(),
             guarded: BTreeSet::new(),
             alarmed: BTreeSet::new(),
+            alarms: 0,
             recent: Recent::default(),
             generation: 0,
             began: None,
@@ -242,6 +245,11 @@ impl ServiceGraph {
         self.alarmed.iter()
     }
 
+    /// A number that changes with [`Self::alarmed`], unless [`Self::generation`] does.
+    pub(crate) const fn alarms(&self) -> u64 {
+        self.alarms
+    }
+
     /// A number that changes whenever a window comes late on the edge at a place.
     pub(crate) fn late_at(&self, place: usize) -> u32 {
         self.recent.late(place)
@@ -334,6 +342,7 @@ impl ServiceGraph {
             } else {
                 self.alarmed.remove(&key)
             };
+            self.alarms += 1;
         }
         if !self.guarded.contains(&key) {
             self.guarded.insert(key);
@@ -363,13 +372,13 @@ impl ServiceGraph {
         let is_silent = |(_, edge): &&(EdgeKey, EdgeState)| now.since(edge.last_seen) > silent;
         let gone: Vec<u32> = self.edges.iter().flatten().filter(is_silent).map(|(_, edge)| edge.place).collect();
         gone.into_iter().for_each(|place| self.forget(place));
-        let Self { edges, callers, guarded, alarmed, nodes, places, .. } = self;
+        let Self { edges, callers, guarded, alarmed, alarms, nodes, places, .. } = self;
         guarded.retain(|key| {
             let slot = places.get(key).and_then(|place| edges.get_mut(*place as usize));
             let Some(Some((_, edge))) = slot else { return false };
             edge.tidy_breakers(now);
             if !edge.is_alarmed() {
-                alarmed.remove(key);
+                *alarms += u64::from(alarmed.remove(key));
             }
             edge.breakers().next().is_some()
         });

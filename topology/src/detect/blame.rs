@@ -200,6 +200,14 @@ struct Blamed {
     calls: Vec<(usize, f64, bool)>,
 }
 
+/// What is behind some services: theirs, and that of all they reach.
+struct Behind {
+    /// Numbers of services, ascending.
+    services: Vec<usize>,
+    /// In the same order, in which the called are numbered as well.
+    parts: Vec<Parts<usize>>,
+}
+
 impl Flows {
     /// Of the edges of `near`; `self_time` above normal, in seconds, by the number of the service.
     pub(super) fn new(near: Arc<Near>, edges: Vec<Flow>, self_time: &[Option<f64>]) -> Self {
@@ -380,19 +388,19 @@ impl Flows {
         way: impl Fn(Along<'_>) -> (f64, f64),
         parts: impl Fn(Node<'_>) -> Blamed,
     ) -> Shares {
-        let parts = self.parts_behind(targets, parts);
+        let behind = self.behind(targets, parts);
         // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
-        let mixes = mixes(&parts, |members| {
+        let mixes = mixes(&behind.parts, |members| {
             let share = 1.0 / members.len().max(1) as f64;
-            members.iter().map(|at| (*at, share)).collect()
+            members.iter().map(|at| (behind.services[*at], share)).collect()
         });
         let mut shares: Mix<usize> = Mix::new();
         let mut total = 0.0;
         for target in targets {
             let Some(at) = self.near.service(target) else { continue };
-            let (Some(parts), Some(mix), Some(node)) = (parts.get(at), mixes.get(at), self.node(at)) else {
-                continue;
-            };
+            let Ok(number) = behind.services.binary_search(&at) else { continue };
+            let (parts, mix) = (&behind.parts[number], &mixes[number]);
+            let Some(node) = self.node(at) else { continue };
             let into: Vec<(usize, (f64, f64))> = self.calling(node).map(|edge| (edge.at, way(edge))).collect();
             let came: f64 = into.iter().map(|(_, (weight, _))| weight).sum();
             let own: f64 = parts.own.iter().map(|(_, amount)| amount).sum();
@@ -418,18 +426,23 @@ impl Flows {
         Shares { scores, total }
     }
 
-    /// Those of every service that the targets reach over calls with a part in their excess; of others nothing is asked.
-    fn parts_behind(&self, targets: &[ServiceName], of: impl Fn(Node<'_>) -> Blamed) -> Vec<Parts<usize>> {
-        let mut parts: Vec<Parts<usize>> = vec![Parts::default(); self.services.len()];
+    /// What `of` says of every service that the targets reach over calls with a part in their excess; of others nothing is asked.
+    fn behind(&self, targets: &[ServiceName], of: impl Fn(Node<'_>) -> Blamed) -> Behind {
+        let mut found: Vec<(usize, Parts<usize>)> = Vec::new();
         let mut seen = vec![false; self.services.len()];
         let mut front: Vec<usize> = targets.iter().filter_map(|target| self.near.service(target)).collect();
         while let Some(at) = front.pop() {
             let Some(node) = self.node(at).filter(|_| !std::mem::replace(&mut seen[at], true)) else { continue };
-            let found = self.numbered_parts(at, of(node));
-            front.extend(found.calls.iter().map(|(to, _)| *to));
-            parts[at] = found;
+            let parts = self.numbered_parts(at, of(node));
+            front.extend(parts.calls.iter().map(|(to, _)| *to));
+            found.push((at, parts));
         }
-        parts
+        found.sort_unstable_by_key(|(at, _)| *at);
+        let (services, mut parts): (Vec<usize>, Vec<Parts<usize>>) = found.into_iter().unzip();
+        let mut number = vec![0; self.services.len()];
+        services.iter().enumerate().for_each(|(at, service)| number[*service] = at);
+        parts.iter_mut().flat_map(|parts| &mut parts.calls).for_each(|(to, _)| *to = number[*to]);
+        Behind { services, parts }
     }
 
     fn suspect(&self, number: usize) -> Option<Suspect> {

@@ -214,13 +214,15 @@ pub(super) struct Watches {
     keys: Vec<Option<EdgeKey>>,
     /// Places of edges that are degraded by their counts.
     degraded: Vec<usize>,
+    /// How often that, or what the places stand for, has changed.
+    changes: u64,
     /// Those before this place have learned from the oldest of their windows.
     learned: usize,
 }
 
 impl Watches {
     pub(super) const fn new() -> Self {
-        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new(), learned: 0 }
+        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new(), changes: 0, learned: 0 }
     }
 
     /// That of an edge of the graph.
@@ -256,7 +258,7 @@ impl Watches {
         graph: &ServiceGraph,
         (from, common): (Timestamp, &[Common; LATE]),
     ) {
-        self.degraded.clear();
+        let before = std::mem::take(&mut self.degraded);
         self.learned = 0;
         for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
             watch.judge(settings, (graph, place), (from, common));
@@ -264,6 +266,12 @@ impl Watches {
                 self.degraded.push(place);
             }
         }
+        self.changes += u64::from(self.degraded != before);
+    }
+
+    /// A number that changes when other edges are degraded than before.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Every edge of the graph that is degraded by its counts, as of the last window judged.
@@ -274,6 +282,7 @@ impl Watches {
 
     /// Makes the watches those of the graph's edges.
     pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
+        self.changes += 1;
         self.watches.resize_with(graph.places(), EdgeWatch::default);
         self.keys.resize(graph.places(), None);
         for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {

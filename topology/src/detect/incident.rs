@@ -25,12 +25,13 @@ use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
 use super::degraded::{EdgeWatch, Watches};
 use super::demand::{self, Demand};
-use super::near::Nears;
+use super::near::{Near, Nears};
 use super::reading::Readings;
 use super::roots::{Part, Reach as Reached};
 use super::self_time::ServiceWatches;
 use super::story::{self, Reach};
-use super::{Settings, Suspect, SuspectKind, Trip, Trips};
+use super::trips::{EdgeTrip, Trips, TripsAlong};
+use super::{Settings, Suspect, SuspectKind};
 use crate::ServiceGraph;
 use measure::Measured;
 
@@ -53,6 +54,11 @@ impl<'a> View<'a> {
     /// The watch of an edge.
     pub(super) fn watch(&self, key: &EdgeKey) -> Option<&'a EdgeWatch> {
         self.watches.at(self.graph.edge(key)?)
+    }
+
+    /// The openings on each edge of `near`.
+    pub(super) fn trips_along(&self, near: &Arc<Near>) -> Arc<TripsAlong> {
+        self.nears.trips_along(near, self.trips)
     }
 }
 
@@ -88,7 +94,7 @@ struct Story {
 struct OwnTrips {
     /// What they were found for: [`Trips::revision`], since when, and among how many edges.
     of: Option<(u64, Timestamp, usize)>,
-    trips: Vec<Trip>,
+    trips: Vec<EdgeTrip>,
     /// Openings, failed probes among them.
     openings: u64,
 }
@@ -101,7 +107,7 @@ impl OwnTrips {
             return false;
         }
         self.of = of;
-        let own = |trip: &&Trip| trip.at >= since && touched.contains(&trip.key);
+        let own = |known: &&EdgeTrip| known.trip.at >= since && touched.contains(&known.key);
         self.trips = trips.iter().filter(own).cloned().collect();
         self.openings = trips.openings(since).filter(|key| touched.contains(*key)).count() as u64;
         true

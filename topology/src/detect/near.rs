@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tripline_model::{EdgeKey, ServiceName};
 
+use super::trips::{Trips, TripsAlong};
 use crate::ServiceGraph;
 use crate::graph::EdgeState;
 
@@ -156,6 +157,8 @@ struct Known {
     near: Arc<Near>,
     /// What it was asked for with since the last [`Nears::tidy`]: equal sets, of which those that are the same need not be compared.
     asked: Vec<Arc<BTreeSet<EdgeKey>>>,
+    /// [`Trips::revision`], and the openings as of then.
+    trips: Option<(u64, Arc<TripsAlong>)>,
 }
 
 impl Known {
@@ -180,8 +183,23 @@ impl Nears {
             return Arc::clone(&known.near);
         }
         let near = Arc::new(Near::of(graph, touched));
-        all.push(Known { near: Arc::clone(&near), asked: vec![Arc::clone(touched)] });
+        all.push(Known { near: Arc::clone(&near), asked: vec![Arc::clone(touched)], trips: None });
         near
+    }
+
+    /// The openings on each edge of one that [`Self::of`] has answered.
+    pub(super) fn trips_along(&self, near: &Arc<Near>, trips: &Trips) -> Arc<TripsAlong> {
+        let find = || Arc::new(trips.along(near));
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = all.iter_mut().find(|known| Arc::ptr_eq(&known.near, near)) else { return find() };
+        match &known.trips {
+            Some((revision, found)) if *revision == trips.revision() => Arc::clone(found),
+            _ => {
+                let found = find();
+                known.trips = Some((trips.revision(), Arc::clone(&found)));
+                found
+            }
+        }
     }
 
     /// The services that something outside the mesh, or a gateway, calls.

@@ -20,7 +20,8 @@ use super::demand;
 use super::incident::{View, flows};
 use super::near::Near;
 use super::reading::latest;
-use super::{Flows, Suspect, Trip};
+use super::trips::TripsAlong;
+use super::{Flows, Suspect};
 
 /// Windows in which a root must show.
 const WINDOWS: u32 = 3;
@@ -45,7 +46,7 @@ pub(super) fn split(
 ) -> Vec<Part> {
     let since = now.window_start(view.settings.window) - view.settings.window * WINDOWS;
     let near = view.nears.of(view.graph, &component);
-    let trips = view.trips.along(&near);
+    let trips = view.trips_along(&near);
     let flows = flows(view, (&near, latest(view.graph, &near, (since, now)), &trips), (since, now));
     let mut roots = roots(view, (&near, &trips), (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
@@ -89,14 +90,14 @@ fn is_degraded(component: &BTreeSet<EdgeKey>, root: &Suspect) -> bool {
 
 fn roots(
     view: &View<'_>,
-    (near, trips): (&Near, &[&[Trip]]),
+    (near, trips): (&Near, &TripsAlong),
     (flows, since): (&Flows, Timestamp),
 ) -> BTreeSet<Suspect> {
     let least = view.settings.min_failures as f64;
     let mut roots = BTreeSet::new();
     let mut opened = vec![false; near.services.len()];
     for (at, edge) in near.touched() {
-        opened[edge.server] |= trips[at].iter().any(|trip| trip.at >= since && !trip.induced);
+        opened[edge.server] |= trips.of(at).iter().any(|trip| trip.at >= since && !trip.induced);
         let far = view.watches.at_place(edge.place, edge.born).is_some_and(EdgeWatch::is_far);
         if far || flows.at(at).is_some_and(|flow| flow.eager || flow.lost >= least) {
             roots.insert(Suspect { service: edge.key.server.clone(), edge: Some(edge.key.clone()) });

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use tripline_model::{EdgeKey, ServiceName, Timestamp, TransitionReason};
 
 use super::incident::Onset;
-use super::{Level, Suspect, Trip};
+use super::trips::{EdgeTrip, Trip};
+use super::{Level, Suspect};
 
 /// What happened on a hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +62,13 @@ fn distances<'a>(origin: &'a Suspect, degraded: impl Iterator<Item = &'a EdgeKey
 pub(super) fn of(
     origin: &Suspect,
     degraded: &BTreeMap<EdgeKey, Onset>,
-    trips: &[Trip],
+    trips: &[EdgeTrip],
     entry_points: &BTreeSet<ServiceName>,
 ) -> (Vec<Hop>, Reach) {
     let distance = distances(origin, degraded.keys());
     let mut first: HashMap<&EdgeKey, &Trip> = HashMap::new();
-    for trip in trips {
-        first.entry(&trip.key).or_insert(trip);
+    for EdgeTrip { key, trip } in trips {
+        first.entry(key).or_insert(trip);
     }
     let mut hops: Vec<Hop> = degraded
         .iter()
@@ -140,20 +141,20 @@ mod tests {
         Onset { at: Timestamp::from_secs(at), slow, alerts_before: None }
     }
 
-    fn trip(text: &str, at: u64) -> Trip {
-        Trip {
+    fn trip(text: &str, at: u64) -> EdgeTrip {
+        let trip = Trip {
             at: Timestamp::from_secs(at),
-            key: key(text),
             reason: TransitionReason::FailureRatio,
             induced: false,
             unanswered: false,
             numbers: (20, 10, 0.5),
-        }
+        };
+        EdgeTrip { key: key(text), trip }
     }
 
     fn level_of(degraded: &[&str], tripped: &[&str], attempts: f64) -> Level {
         let degraded = degraded.iter().map(|text| (key(text), onset(1, false))).collect();
-        let tripped: Vec<Trip> = tripped.iter().map(|text| trip(text, 1)).collect();
+        let tripped: Vec<EdgeTrip> = tripped.iter().map(|text| trip(text, 1)).collect();
         of(&suspect("db"), &degraded, &tripped, &["web".into()].into()).1.level(attempts)
     }
 

@@ -10,10 +10,9 @@ use super::near::Near;
 const MAX_TRIPS: usize = 10_000;
 
 /// One opening of a breaker.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Trip {
     pub(super) at: Timestamp,
-    pub(super) key: EdgeKey,
     pub(super) reason: TransitionReason,
     pub(super) induced: bool,
     /// Most of what failed got no answer.
@@ -22,11 +21,34 @@ pub(super) struct Trip {
     pub(super) numbers: (u64, u64, f64),
 }
 
+/// One opening with the edge whose breaker it was.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EdgeTrip {
+    pub(super) key: EdgeKey,
+    pub(super) trip: Trip,
+}
+
+/// The openings on each edge of a [`Near`], side by side in memory: they are asked for one edge after the other.
+#[derive(Debug, Default)]
+pub(super) struct TripsAlong {
+    /// By the number of the edge, where its openings begin.
+    begins: Vec<usize>,
+    trips: Vec<Trip>,
+}
+
+impl TripsAlong {
+    /// Those of the edge with that number, by time.
+    pub(super) fn of(&self, number: usize) -> &[Trip] {
+        let end = self.begins.get(number + 1).copied().unwrap_or(self.trips.len());
+        self.begins.get(number).and_then(|begin| self.trips.get(*begin..end)).unwrap_or_default()
+    }
+}
+
 /// The latest openings.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
     /// From closed, by time: a failed probe is the same trip going on.
-    order: VecDeque<Trip>,
+    order: VecDeque<EdgeTrip>,
     by_edge: BTreeMap<EdgeKey, Vec<Trip>>,
     /// Every opening, also of a breaker whose probe failed: each would have been an alert.
     openings: VecDeque<(Timestamp, EdgeKey)>,
@@ -55,14 +77,14 @@ impl Trips {
         if self.order.len() == MAX_TRIPS {
             self.forget_oldest();
         }
-        self.insert(Trip {
+        let trip = Trip {
             at: transition.at,
-            key,
             reason: transition.reason,
             induced: transition.origin == FailureOrigin::Induced,
             unanswered: transition.origin == FailureOrigin::Local,
             numbers: (transition.window_total, transition.window_failed, transition.threshold),
-        });
+        };
+        self.insert(key, trip);
     }
 
     /// A number that changes with every opening.
@@ -71,14 +93,17 @@ impl Trips {
     }
 
     /// All trips, by time.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Trip> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &EdgeTrip> {
         self.order.iter()
     }
 
-    /// Those of each edge of `near`, by its number; each by time.
-    pub(super) fn along(&self, near: &Near) -> Vec<&[Trip]> {
-        let mut along: Vec<&[Trip]> = vec![&[]; near.edges.len()];
-        near.among(self.by_edge.iter()).for_each(|(at, _, trips)| along[at] = trips);
+    /// Those of each edge of `near`.
+    pub(super) fn along(&self, near: &Near) -> TripsAlong {
+        let mut along = TripsAlong { begins: Vec::with_capacity(near.edges.len()), trips: Vec::new() };
+        for (at, _, trips) in near.among(self.by_edge.iter()) {
+            along.begins.resize(at + 1, along.trips.len());
+            along.trips.extend_from_slice(trips);
+        }
         along
     }
 
@@ -93,11 +118,11 @@ impl Trips {
     }
 
     /// Sidecars' events arrive slightly out of order; the lists are kept in the order of their times.
-    fn insert(&mut self, trip: Trip) {
-        let of_edge = self.by_edge.entry(trip.key.clone()).or_default();
-        of_edge.insert(of_edge.partition_point(|known| known.at <= trip.at), trip.clone());
-        let at = self.order.partition_point(|known| known.at <= trip.at);
-        self.order.insert(at, trip);
+    fn insert(&mut self, key: EdgeKey, trip: Trip) {
+        let of_edge = self.by_edge.entry(key.clone()).or_default();
+        of_edge.insert(of_edge.partition_point(|known| known.at <= trip.at), trip);
+        let at = self.order.partition_point(|known| known.trip.at <= trip.at);
+        self.order.insert(at, EdgeTrip { key, trip });
     }
 
     fn forget_oldest(&mut self) {

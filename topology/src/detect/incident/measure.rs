@@ -12,7 +12,8 @@ use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
 use crate::detect::near::{Near, NearEdge};
 use crate::detect::reading::Counts;
-use crate::detect::{Suspect, SuspectKind, Trip};
+use crate::detect::trips::{EdgeTrip, Trip, TripsAlong};
+use crate::detect::{Suspect, SuspectKind};
 use crate::graph::Brief;
 
 /// Candidates kept; those beyond have next to no share.
@@ -63,7 +64,7 @@ impl Measured {
     ) -> Self {
         let mut counts = Vec::with_capacity(near.edges.len());
         let read = read.inspect(|read| counts.push(Counted::of(&read.best())));
-        let flows = flows(view, (near, read, &view.trips.along(near)), (since, now));
+        let flows = flows(view, (near, read, &view.trips_along(near)), (since, now));
         let entry_points = view.nears.entry_points(view.graph);
         let targets = targets(view, near, &entry_points);
         Self { flows, counts, targets, entry_points, near: Arc::clone(near), span: (since, now + SECOND) }
@@ -75,7 +76,7 @@ impl Measured {
     pub(super) fn candidates(
         &self,
         view: &View<'_>,
-        trips: &[Trip],
+        trips: &[EdgeTrip],
         degraded: &BTreeSet<EdgeKey>,
         (own, others): (&BTreeSet<Suspect>, &Others),
     ) -> Vec<Candidate> {
@@ -119,7 +120,7 @@ impl Measured {
         view: &View<'_>,
         suspect: &Suspect,
         (explains, score, total): (EvidenceKind, f64, f64),
-        trips: &[Trip],
+        trips: &[EdgeTrip],
     ) -> Vec<Evidence> {
         let service = &suspect.service;
         let at = self.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -151,10 +152,12 @@ impl Measured {
             let text = format!("{service} needs {:.0} ms more of its own time a request than normal", value * 1e3);
             evidence.push(self.found(EvidenceKind::OwnLatency, text, value));
         }
-        if let Some((at, trip)) = trips.iter().enumerate().find(|(_, trip)| trip.key.server == *service) {
+        if let Some((at, EdgeTrip { key, trip })) =
+            trips.iter().enumerate().find(|(_, known)| known.key.server == *service)
+        {
             let order = if at == 0 { "the first to open" } else { "among the breakers that opened" };
-            let text = format!("the breaker {} > {service} was {order} ({})", trip.key.client, trip.reason);
-            let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.at)).as_secs_f64();
+            let text = format!("the breaker {} > {service} was {order} ({})", key.client, trip.reason);
+            let lag = trip.at.since(trips.first().map_or(trip.at, |first| first.trip.at)).as_secs_f64();
             evidence.push(self.found(EvidenceKind::BreakerOpen, text, lag));
         }
         if let Some(flow) = suspect.edge.as_ref().and_then(|key| self.flows.edge(key))
@@ -250,15 +253,15 @@ impl Measured {
 /// What the edges have carried in `[since, now]`, as it was read, above normal.
 pub(in crate::detect) fn flows(
     view: &View<'_>,
-    (near, read, trips): (&Arc<Near>, impl Iterator<Item = Counts>, &[&[Trip]]),
+    (near, read, trips): (&Arc<Near>, impl Iterator<Item = Counts>, &TripsAlong),
     (since, now): (Timestamp, Timestamp),
 ) -> Flows {
     let mut lives = ways::Lives::new(view, (since, now));
     let mut flows = Vec::with_capacity(near.edges.len());
     // Requests with a self time, and their seconds, by service.
     let mut own = vec![(0.0, 0.0); near.services.len()];
-    for ((edge, read), trips) in near.edges.iter().zip(read).zip(trips) {
-        let flow = flow(view, edge, (&read, trips), since);
+    for (at, (edge, read)) in near.edges.iter().zip(read).enumerate() {
+        let flow = flow(view, edge, (&read, trips.of(at)), since);
         flows.push(Flow { lost: lives.lost(edge, &flow), ..flow });
         let served = read.served();
         let sum: &mut (f64, f64) = &mut own[edge.server];

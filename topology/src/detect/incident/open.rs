@@ -7,7 +7,8 @@ use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 use super::measure::MAX_CANDIDATES;
 use super::{Candidate, Evidence, EvidenceKind, View};
 use crate::detect::blame::Flows;
-use crate::detect::{Suspect, SuspectKind, Trip};
+use crate::detect::trips::EdgeTrip;
+use crate::detect::{Suspect, SuspectKind};
 use crate::graph::EdgeState;
 
 /// The servers behind open breakers that make no degraded call themselves, in equal shares.
@@ -17,7 +18,7 @@ use crate::graph::EdgeState;
 pub(super) fn deepest(
     view: &View<'_>,
     degraded: &BTreeSet<EdgeKey>,
-    (trips, span): (&[Trip], (Timestamp, Timestamp)),
+    (trips, span): (&[EdgeTrip], (Timestamp, Timestamp)),
     flows: &Flows,
 ) -> Vec<Candidate> {
     let clients: BTreeSet<&ServiceName> = degraded.iter().map(|key| &key.client).collect();

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tripline_model::{Reporter, ServiceName, Timestamp, TransitionReason};
 
 use super::View;
-use crate::detect::Trip;
 use crate::detect::blame::Flow;
 use crate::detect::near::NearEdge;
+use crate::detect::trips::Trip;
 use crate::graph::{Brief, EdgeState};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
