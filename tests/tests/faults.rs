@@ -104,7 +104,11 @@ async fn short_form(demo: &Demo, webhook: &Webhook) -> Result<()> {
     let found = incidents(demo).await?;
     let origins: BTreeSet<&str> = found.iter().filter_map(Incident::origin).collect();
     let broken = ["shop/payments-db", "shop/recommendations", "shop/search"];
-    ensure!(found.len() == broken.len() && origins == BTreeSet::from(broken), "{origins:?} of {}: {found:#?}", found.len());
+    ensure!(
+        found.len() == broken.len() && origins == BTreeSet::from(broken),
+        "{origins:?} of {}: {found:#?}",
+        found.len()
+    );
     Ok(())
 }
 

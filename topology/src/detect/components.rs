@@ -29,21 +29,26 @@ pub(super) type Component = Arc<BTreeSet<EdgeKey>>;
 /// The components as they were last found.
 #[derive(Debug, Default)]
 pub(super) struct Components {
-    /// What they were found for; none when that cannot last.
+    /// What they were found for.
     of: Option<Versions>,
     found: Vec<Component>,
 }
 
-/// Numbers that change with whatever components are made of: the graph's edges and kinds of services, its alarms, and what counts say.
-type Versions = (u64, u64, u64);
+/// Numbers that change with whatever components are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Versions {
+    /// Of the graph's edges and kinds of services, of its alarms, and of what counts say.
+    hurt: (u64, u64, u64),
+    /// Of all openings, and how many of them are one and two windows old at most.
+    trips: (u64, usize, usize),
+}
 
 impl Components {
     /// The components of what is degraded now.
     pub(super) fn find(&mut self, hurt: &Hurt<'_>, now: Timestamp) -> Vec<Component> {
-        let of = hurt.versions(now);
-        if of.is_none() || of != self.of {
-            self.found = hurt.components(now);
-            self.of = of;
+        let of = Some(hurt.versions(now));
+        if of != self.of {
+            (self.of, self.found) = (of, hurt.components(now));
         }
         self.found.clone()
     }
@@ -60,10 +65,12 @@ pub(super) struct Hurt<'a> {
 }
 
 impl<'a> Hurt<'a> {
-    /// None while a breaker has opened so recently that time alone may change the answer.
-    fn versions(&self, now: Timestamp) -> Option<Versions> {
-        let versions = || (self.graph.generation(), self.graph.alarms(), self.watches.changes());
-        self.recent_trips(now, 2).next().is_none().then(versions)
+    fn versions(&self, now: Timestamp) -> Versions {
+        let recent = |windows| self.recent_trips(now, windows).count();
+        Versions {
+            hurt: (self.graph.generation(), self.graph.alarms(), self.watches.changes()),
+            trips: (self.trips.revision(), recent(1), recent(2)),
+        }
     }
 
     /// Openings within the last windows, latest first.
@@ -73,7 +80,15 @@ impl<'a> Hurt<'a> {
     }
 
     fn components(&self, now: Timestamp) -> Vec<Component> {
-        let (degraded, bridges) = self.bridged(self.degraded(now), now);
+        let degraded = self.degraded(now);
+        let whole = self.grouped(&degraded, &BTreeSet::new());
+        let recent = self.recent_trips(now, 2).take(MAX_BRIDGED);
+        let tripped: BTreeSet<&EdgeKey> = recent.map(|known| &known.key).collect();
+        let has_tripped = |part: &&Component| tripped.iter().any(|key| part.contains(*key));
+        if whole.iter().filter(has_tripped).count() < 2 {
+            return whole;
+        }
+        let (degraded, bridges) = self.bridged(degraded, &tripped);
         self.grouped(&degraded, &bridges)
     }
 
@@ -88,18 +103,13 @@ impl<'a> Hurt<'a> {
 
     /// `degraded` with the silent hops between breakers that tripped together; a single call between them belongs to the story. Answers what is
     /// degraded so, and the longer bridges.
-    fn bridged(&self, degraded: BTreeSet<EdgeKey>, now: Timestamp) -> (BTreeSet<EdgeKey>, BTreeSet<EdgeKey>) {
-        let tripped: BTreeSet<&EdgeKey> = self.recent_trips(now, 2).take(MAX_BRIDGED).map(|known| &known.key).collect();
+    fn bridged(
+        &self,
+        degraded: BTreeSet<EdgeKey>,
+        tripped: &BTreeSet<&EdgeKey>,
+    ) -> (BTreeSet<EdgeKey>, BTreeSet<EdgeKey>) {
         let clients: BTreeSet<_> = tripped.iter().map(|key| &key.client).collect();
-        let mut bridges = BTreeSet::new();
-        let apart = |degraded: &BTreeSet<EdgeKey>| {
-            let whole = self.grouped(degraded, &BTreeSet::new());
-            whole.iter().filter(|part| tripped.iter().any(|key| part.contains(*key))).count() > 1
-        };
-        if tripped.len() < 2 || !apart(&degraded) {
-            return (degraded, bridges);
-        }
-        let mut bridged = degraded;
+        let (mut bridged, mut bridges) = (degraded, BTreeSet::new());
         let mut looked_at = 0;
         for start in tripped.iter().map(|key| &key.server).collect::<BTreeSet<_>>() {
             // Ways from here, shortest first; a way that has arrived is taken whole and not followed further.

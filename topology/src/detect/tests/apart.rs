@@ -129,3 +129,15 @@ fn a_fault_below_the_origin_of_an_incident_that_is_over_is_a_new_one() {
     assert_eq!((phases[0], phases.len()), (Phase::Resolved, 2), "{phases:?}");
     assert_ne!(phases[1], Phase::Resolved);
 }
+
+/// As seen in the demo on a busy machine: of two faults the one whose breaker let nothing through any more lost its origin to a service that was as
+/// slow as all of them.
+#[test]
+fn a_dark_origin_is_not_forgotten_for_what_is_slow_beside_another_fault() {
+    let mut shop = Shop::new();
+    shop.run_parts(60, [("shop/ads", 0, 0), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 5, 0), ("shop/search", 0, 0)]);
+    shop.breaker("shop/catalogue", "shop/ads", BreakerState::Open);
+    shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 0)]);
+    assert_eq!(shop.origins(), ["shop/ads"]);
+}
