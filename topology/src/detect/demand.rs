@@ -10,6 +10,8 @@
 //! seconds around the onset and of those from the onset on: where breakers above the client open within a moment, it gets a handful of
 //! requests afterwards, and three good seconds before would hide what it makes of them. The latter waits for a whole window, in which whoever
 //! waits for an answer has given up: requests are counted when they end, their calls before.
+//!
+//! Where breakers nearer to the users kept a good part of the requests away in the minute before, what is more now is only what is usual.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,6 +37,10 @@ const AFTER: Duration = Duration::from_secs(60);
 const REPEATED: f64 = 2.0;
 /// Calls that the question is passed on over at most.
 const DEEPEST: usize = 16;
+/// Share of what there is more now that breakers must have kept away before to explain it.
+const KEPT_AWAY: f64 = 0.5;
+/// Callers of callers that are asked whether they were kept away.
+const MOST_CALLERS: usize = 1_000;
 
 /// A growing demand.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +108,31 @@ pub(super) fn behind_harm(
         let span = around(onset)?;
         doors.iter().find_map(|door| grown(view, door, span).filter(outside))
     };
-    of(view, service, onset).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
+    let is_more = |demand: &Demand| !comes_back(view, service, (demand.growth, onset.0));
+    of(view, service, onset).filter(is_more).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
+}
+
+/// Whether requests to `service`, or to whoever calls it over however many calls, were kept away in the minute before `from`, as many as explain
+/// that it gets `growth` times as many now.
+fn comes_back(view: &View<'_>, service: &ServiceName, (growth, from): (f64, Timestamp)) -> bool {
+    let start = from - Duration::from_secs(BEFORE);
+    let least = KEPT_AWAY * (1.0 - 1.0 / growth);
+    let (mut seen, mut front) = (BTreeSet::from([service]), vec![service]);
+    while let Some(callee) = front.pop() {
+        let (mut requests, mut shed) = (0.0, 0.0);
+        for (key, state) in view.graph.edges_into(callee) {
+            let before = state.brief_by(Reporter::Client, start, from);
+            requests += f64::from(before.requests);
+            shed += f64::from(before.shed);
+            if seen.len() < MOST_CALLERS && seen.insert(&key.client) {
+                front.push(&key.client);
+            }
+        }
+        if shed > 0.0 && shed >= least * requests {
+            return true;
+        }
+    }
+    false
 }
 
 /// Who has called `service` so many times more often for each request of its own since the onset itself.
