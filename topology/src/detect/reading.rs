@@ -108,13 +108,36 @@ impl Readings {
         (since, now): (Timestamp, Timestamp),
     ) -> impl Iterator<Item = Counts> + 'a {
         let until = graph.settled_at(now).max(since);
-        self.past = self.settled(graph, near, (since, until), now);
+        if Arc::ptr_eq(&self.near, near) && self.goes_on((since, until)) {
+            self.go_on(graph, (since, until), now);
+        } else {
+            self.past = self.settled(graph, near, (since, until), now);
+        }
         (self.near, self.span) = (Arc::clone(near), (since, until));
         near.edges.iter().zip(&self.past).map(move |(edge, past)| {
             let mut counts = past.counts.clone();
             counts.add_windows(graph, edge.place, (until, now + SECOND));
             counts
         })
+    }
+
+    /// Whether what is added up is the beginning of a span.
+    fn goes_on(&self, (since, until): (Timestamp, Timestamp)) -> bool {
+        self.span.0 == since && self.span.1 <= until
+    }
+
+    /// Adds what came on the same edges up to a later time.
+    fn go_on(&mut self, graph: &ServiceGraph, (since, until): (Timestamp, Timestamp), now: Timestamp) {
+        let is_out_of_reach = now.since(since) > KEPT;
+        for (edge, past) in self.near.edges.iter().zip(&mut self.past) {
+            let old = graph.old_at(edge.place);
+            if past.old == old || is_out_of_reach {
+                past.counts.add_windows(graph, edge.place, (self.span.1, until));
+            } else {
+                past.counts = Counts::tallied(graph, edge.place, (since, until));
+            }
+            past.old = old;
+        }
     }
 
     /// What each edge carried from the one time to the other, by what is known already.
@@ -125,7 +148,7 @@ impl Readings {
         (since, until): (Timestamp, Timestamp),
         now: Timestamp,
     ) -> Vec<Past> {
-        let goes_on = self.span.0 == since && self.span.1 <= until;
+        let goes_on = self.goes_on((since, until));
         // What the tallies do not reach any more is kept as it was read.
         let is_out_of_reach = now.since(since) > KEPT;
         let mut known = self.near.edges.iter().zip(&self.past).filter(|_| goes_on).peekable();

@@ -45,6 +45,8 @@ pub struct EdgeState {
     pub last_seen: Timestamp,
     /// Whether every connection of the latest window was mutually authenticated.
     pub secured: bool,
+    /// Whether anything was ever tried again on it.
+    pub(crate) has_retried: bool,
 }
 
 const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
@@ -59,7 +61,15 @@ pub(super) const fn slot(reporter: Reporter) -> usize {
 
 impl EdgeState {
     pub(super) fn new((place, born): (u32, u64), now: Timestamp) -> Self {
-        Self { tallies: Default::default(), breakers: BTreeMap::new(), place, born, last_seen: now, secured: false }
+        Self {
+            tallies: Default::default(),
+            breakers: BTreeMap::new(),
+            place,
+            born,
+            last_seen: now,
+            secured: false,
+            has_retried: false,
+        }
     }
 
     /// Whether no sidecar ever counted it or guards it.
@@ -72,6 +82,7 @@ impl EdgeState {
     pub(super) fn count(&mut self, window: &EdgeWindow, now: Timestamp) {
         self.tallies[slot(window.reporter)].count(window);
         self.secured = window.secured;
+        self.has_retried |= window.counts.retries > 0;
         self.last_seen = self.last_seen.max(now);
     }
 

@@ -50,8 +50,11 @@ const BEFORE: Duration = Duration::from_secs(60);
 /// any of `n` attempts with the chance `share^t`; a ratio is chance when it is within three standard deviations.
 fn tripped_by_chance((state, trips): (&EdgeState, &[Trip]), since: Timestamp, share: f64) -> bool {
     // A breaker counts attempts, of which retries hide the failed ones: each retry follows one.
-    let before = state.brief_by(Reporter::Client, since - BEFORE, since);
-    let hidden = f64::from(before.retries) / f64::from(before.attempts.max(1));
+    let hidden = || {
+        let before = state.brief_by(Reporter::Client, since - BEFORE, since);
+        f64::from(before.retries) / f64::from(before.attempts.max(1))
+    };
+    let hidden = if state.has_retried { hidden() } else { 0.0 };
     let share = (share + hidden).max(SHARE_FLOOR);
     let by_chance = |trip: &Trip| {
         let (total, failed, limit) = trip.numbers;
