@@ -71,7 +71,7 @@ pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestam
 
 /// Who asks for more of `service`, of which more is asked.
 fn grown(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<Demand> {
-    let growth = growth(view, service, span)?;
+    let growth = growth(view, service, span).filter(|growth| !comes_back(view, service, (*growth, span.0)))?;
     Some(Demand { client: client(view, service, span, &mut BTreeSet::new())?, growth })
 }
 
@@ -108,8 +108,7 @@ pub(super) fn behind_harm(
         let span = around(onset)?;
         doors.iter().find_map(|door| grown(view, door, span).filter(outside))
     };
-    let is_more = |demand: &Demand| !comes_back(view, service, (demand.growth, onset.0));
-    of(view, service, onset).filter(is_more).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
+    of(view, service, onset).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
 }
 
 /// Whether requests to `service`, or to whoever calls it over however many calls, were kept away in the minute before `from`, as many as explain

@@ -136,7 +136,7 @@ fn traffic_that_comes_back_after_a_breaker_has_closed_is_no_demand() {
     let mut shop = Shop::new();
     let well = [("shop/ads", 0, 0), ("shop/search", 0, 0)];
     shop.run_parts(60, well);
-    shop.run(12, 50, &[]);
+    shop.run_parts_while(12, 50, well);
     assert_eq!(shop.origins(), ["shop/db"]);
     shop.breaker("shop/gateway", "shop/web", BreakerState::Open);
     for second in 0..45 {
