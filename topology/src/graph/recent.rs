@@ -16,8 +16,8 @@ const KEPT: usize = 4;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     windows: [[Vec<Brief>; 3]; KEPT],
-    /// By place, a number that changes whenever a window comes when a later one has begun, and one that does when it is older than
-    /// what [`Self::settled_at`] says.
+    /// By place, a number that changes whenever a window comes when a later one has begun or a second after its end, by when it may have
+    /// been judged, and one that does when it is older than what [`Self::settled_at`] says.
     late: Vec<u32>,
     old: Vec<u32>,
     /// Start of the newest window of each place.
@@ -52,7 +52,8 @@ impl Recent {
         if known.start == start {
             known.add(&brief);
         }
-        self.late[place] = self.late[place].wrapping_add(u32::from(start < self.newest[place]));
+        let is_late = start < self.newest[place] || now > start.saturating_add(length);
+        self.late[place] = self.late[place].wrapping_add(u32::from(is_late));
         self.newest[place] = self.newest[place].max(start);
         self.old[place] = self.old[place].wrapping_add(u32::from(start < Self::settled_at(now, length) + length));
     }
