@@ -58,6 +58,17 @@ async fn warmed_up(demo: &Demo) -> Result<()> {
     .await
 }
 
+/// Until the breakers that a fault has opened near the users let everybody through again: before, a next fault would hardly be called.
+async fn well_again(demo: &Demo) -> Result<()> {
+    wait::until("the shop is well", Duration::from_secs(60), async || {
+        let graph: Graph = demo.api.get("/api/v1/graph?window=5s").await?;
+        let door = graph.edges.iter().find(|edge| edge.server == "shop/web").context("nobody calls web")?;
+        ensure!(door.shed == 0 && door.requests > 0, "{} of {} shed", door.shed, door.requests);
+        Ok(())
+    })
+    .await
+}
+
 /// What started at a service that calls nobody: everything of it that its clients saw fail and that no breaker had refused.
 fn failed_at(range: &RecordedRange, server: &str) -> u64 {
     let into = range.windows.iter().filter(|window| window.server == server && window.reporter == "client");
@@ -88,6 +99,7 @@ fn check_numbers(incident: &Incident, range: &RecordedRange) -> Result<()> {
 async fn short_form(demo: &Demo, webhook: &Webhook) -> Result<()> {
     broken(demo, webhook, "payments-db:errors", (SHORT_SECONDS, Phase::Recovering)).await?;
     let first = incidents(demo).await?.pop().context("no incident")?;
+    well_again(demo).await?;
     // Two services of which neither calls the other and which share their caller and its users. The first is optional, so that its
     // breaker is the only one: the second is called as ever. Behind a breaker that opened nearer to the users, as that of the gateway does
     // whatever the route, hardly anything of it would reach the collector, and which of the two comes first would be a race.
