@@ -22,8 +22,8 @@ use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceN
 
 pub(crate) use brief::Brief;
 pub use edge::{BreakerInfo, EdgeState};
-pub(crate) use tally::KEPT;
 pub use tally::Sum;
+pub(crate) use tally::{FINE_SECS, KEPT};
 
 /// What the graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

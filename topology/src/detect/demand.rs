@@ -20,15 +20,18 @@ use tripline_model::{EdgeKey, NodeKind, Reporter, ServiceName, Timestamp};
 
 use super::Suspect;
 use super::incident::View;
-use crate::graph::{Brief, EdgeState};
+use crate::graph::{Brief, EdgeState, FINE_SECS};
 
 /// Growth that counts as demand above its baseline; the specification's.
 const GROWTH: f64 = 1.3;
 /// Poisson z of the growth: whether requests grew is asked of many services many times.
 const Z: f64 = 6.0;
-/// With what the seconds around the onset are compared: so many seconds, of which at least so many must have been seen.
+/// With what the seconds around the onset are compared: so many seconds, of which at least so many must have been seen. They shrink as time goes
+/// on: of what is older than [`FINE_SECS`] no second is known by itself, and where breakers open and close each second is another.
 const BEFORE: u64 = 60;
 const SEEN: u64 = 20;
+/// So long after an onset there are too few of them.
+pub(super) const TOO_LATE: Duration = Duration::from_secs(FINE_SECS as u64 - SEEN - 5);
 /// An onset is dated to a window or a second; demand grew shortly before.
 const SHORTLY: Duration = Duration::from_secs(3);
 /// For so long after the onset demand is measured.
@@ -156,8 +159,9 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
     let edges: Vec<(&'a EdgeKey, &'a EdgeState)> = view.graph.edges_into(service).collect();
     // A young graph has not seen the whole minute; its first seconds may not be whole.
     let second = Duration::from_secs(1);
+    let known = u64::from(FINE_SECS).saturating_sub(1 + to.since(from).as_secs());
     let earliest = edges.iter().filter_map(|(_, state)| state.first_counted(from - second * BEFORE as u32, from)).min();
-    let seen = earliest.map_or(0, |first| from.as_secs().saturating_sub(first)).saturating_sub(1);
+    let seen = earliest.map_or(0, |first| from.as_secs().saturating_sub(first)).saturating_sub(1).min(known);
     if seen < SEEN {
         return Vec::new();
     }

@@ -16,7 +16,7 @@ use super::brief::{Brief, narrow};
 use super::packed::{Buckets, Dense};
 
 /// Seconds are kept for this long; a graph over a minute is exact to the second.
-const FINE_SECS: u32 = 75;
+pub(crate) const FINE_SECS: u32 = 75;
 /// Blocks are of ten seconds for this long, then of thirty.
 const SINGLE_SECS: u32 = 180;
 /// How far back anything is kept.

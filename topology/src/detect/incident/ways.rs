@@ -9,7 +9,7 @@ use super::View;
 use crate::detect::blame::Flow;
 use crate::detect::near::NearEdge;
 use crate::detect::trips::Trip;
-use crate::graph::{Brief, EdgeState};
+use crate::graph::{Brief, EdgeState, FINE_SECS};
 
 /// A breaker is too eager when what reached the server failed less significantly than this (binomial z), three standard deviations,
 /// and its first trip was to be expected.
@@ -124,7 +124,6 @@ impl<'a> Lives<'a> {
 
 /// When a pane was: its second, or of one that may have been merged with its neighbours its ten seconds.
 fn moment(now: Timestamp) -> impl Fn(Brief) -> u32 {
-    const FINE_SECS: u64 = 75;
-    let fine_from = now.as_secs().saturating_sub(FINE_SECS);
+    let fine_from = now.as_secs().saturating_sub(FINE_SECS.into());
     move |pane| if u64::from(pane.start) < fine_from { pane.start / 10 } else { pane.start }
 }
