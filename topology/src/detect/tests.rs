@@ -113,6 +113,7 @@ impl Shop {
     }
 
     fn evaluate(&mut self) {
+        self.graph.tidy(self.now());
         let evaluation = self.detector.evaluate(&self.graph, self.now());
         for incident in evaluation.changed {
             self.latest.insert(incident.id.clone(), incident);
