@@ -113,6 +113,7 @@ impl Default for Settings {
 
 /// Evaluations between two windows, one a second, among which learning is divided.
 const BETWEEN_WINDOWS: usize = 4;
+
 /// What an evaluation brought.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {

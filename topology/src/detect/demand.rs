@@ -1,6 +1,6 @@
 //! Who asks for more than before? Errors and latency blame the server, demand blames the client.
 //!
-//! The requests since the onset, a minute of them at most, are compared with those of the minute before. (Requests are counted when they end:
+//! The requests since the onset, fifty seconds of them at most, are compared with those of the minute before. (Requests are counted when they end:
 //! a few seconds would take the burst after a stall for demand.) Where a service gets at least 30 % more
 //! (and by a Poisson z above 4), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
 //! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
@@ -30,12 +30,10 @@ const Z: f64 = 6.0;
 /// on: of what is older than [`FINE_SECS`] no second is known by itself, and where breakers open and close each second is another.
 const BEFORE: u64 = 60;
 const SEEN: u64 = 20;
-/// So long after an onset there are too few of them.
-pub(super) const TOO_LATE: Duration = Duration::from_secs(FINE_SECS as u64 - SEEN - 5);
 /// An onset is dated to a window or a second; demand grew shortly before.
 const SHORTLY: Duration = Duration::from_secs(3);
-/// For so long after the onset demand is measured.
-const AFTER: Duration = Duration::from_secs(60);
+/// For so long after the onset demand is measured; later too few of the seconds before it are known.
+pub(super) const AFTER: Duration = Duration::from_secs(FINE_SECS as u64 - SEEN - 5);
 /// Multiple of the calls a request from which they count as demand: requests that wait, and calls that are no longer made, move it, too.
 const REPEATED: f64 = 2.0;
 /// Calls that the question is passed on over at most.
@@ -74,7 +72,7 @@ pub(super) fn of(view: &View<'_>, service: &ServiceName, (onset, now): (Timestam
 
 /// Who asks for more of `service`, of which more is asked.
 fn grown(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<Demand> {
-    let growth = growth(view, service, span).filter(|growth| !comes_back(view, service, (*growth, span.0)))?;
+    let growth = growth(view, service, span).filter(|growth| !comes_back(view, service, *growth, span))?;
     Some(Demand { client: client(view, service, span, &mut BTreeSet::new())?, growth })
 }
 
@@ -114,24 +112,22 @@ pub(super) fn behind_harm(
     of(view, service, onset).or_else(|| repeating_since(view, service, onset)).or_else(at_door)
 }
 
-/// Whether requests to `service`, or to whoever calls it over however many calls, were kept away in the minute before `from`, as many as explain
-/// that it gets `growth` times as many now.
-fn comes_back(view: &View<'_>, service: &ServiceName, (growth, from): (f64, Timestamp)) -> bool {
-    let start = from - Duration::from_secs(BEFORE);
+/// Whether requests to `service`, or to whoever calls it over however many calls, were kept away before `span`, as many as explain that it gets
+/// `growth` times as many now.
+fn comes_back(view: &View<'_>, service: &ServiceName, growth: f64, span: (Timestamp, Timestamp)) -> bool {
     let least = KEPT_AWAY * (1.0 - 1.0 / growth);
     let (mut seen, mut front) = (BTreeSet::from([service]), vec![service]);
     while let Some(callee) = front.pop() {
-        let (mut requests, mut shed) = (0.0, 0.0);
-        for (key, state) in view.graph.edges_into(callee) {
-            let before = state.brief_by(Reporter::Client, start, from);
-            requests += f64::from(before.requests);
-            shed += f64::from(before.shed);
-            if seen.len() < MOST_CALLERS && seen.insert(&key.client) {
-                front.push(&key.client);
-            }
-        }
-        if shed > 0.0 && shed >= least * requests {
+        let calls = asked(view, callee, span);
+        let before: f64 = calls.iter().map(|call| call.before).sum();
+        let passed: f64 = calls.iter().map(|call| call.passed[0]).sum();
+        if passed < before && before - passed >= least * before {
             return true;
+        }
+        for client in calls.into_iter().map(|call| &call.key.client) {
+            if seen.len() < MOST_CALLERS && seen.insert(client) {
+                front.push(client);
+            }
         }
     }
     false

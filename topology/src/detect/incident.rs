@@ -405,7 +405,7 @@ impl Tracked {
     /// In the first minute: whether demand grew where the first candidate is, since the onset.
     fn look_for_demand(&mut self, view: &View<'_>, fresh: &[Candidate], doors: &[ServiceName], now: Timestamp) {
         let young = now.since(self.incident.detected) <= view.settings.spreading_for
-            && now.since(self.incident.started) <= demand::TOO_LATE;
+            && now.since(self.incident.started) <= demand::AFTER;
         let Some(first) = fresh.first().filter(|first| first.suspect.edge.is_none()) else { return };
         if young {
             self.demand = demand::behind_harm(view, &first.suspect.service, doors, (self.incident.started, now));
