@@ -64,6 +64,8 @@ pub(crate) struct Line<'a> {
     client_latency_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<f64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     breaker: Option<Breaker<'a>>,
 }
@@ -125,6 +127,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Row, LineError> {
         shed: line.shed,
         client_latency_ms: line.client_latency_ms,
         server_latency_ms: line.server_latency_ms,
+        sampled: line.sampled,
         ..EdgeRow::new(at, length, (client, server), requests)
     }))
 }
@@ -186,6 +189,7 @@ pub(crate) fn encode(row: &Row) -> Line<'_> {
             shed: row.shed,
             client_latency_ms: row.client_latency_ms,
             server_latency_ms: row.server_latency_ms,
+            sampled: row.sampled,
             ..Line::default()
         },
         Row::Breaker(row) => {

@@ -69,7 +69,12 @@ fn some_rows() -> impl Strategy<Value = Row> {
         });
     let edge = (time.clone(), length, (name.clone(), name.clone()), eighths, number.clone(), number).prop_map(
         |(at, length, ends, requests, retries, client_latency_ms)| {
-            Row::Edge(EdgeRow { retries, client_latency_ms, ..EdgeRow::new(at, length, ends, requests) })
+            Row::Edge(EdgeRow {
+                retries,
+                client_latency_ms,
+                sampled: retries.map(|some| some.min(requests)),
+                ..EdgeRow::new(at, length, ends, requests)
+            })
         },
     );
     let breaker = (time, name.clone(), name, 0u64..1000).prop_map(|(at, client, server, window_total)| {

@@ -164,7 +164,11 @@ impl<'a> World<'a> {
             layout::Turn::Down { service } => self.go_down(service),
             layout::Turn::Policy { edge, policy } => {
                 let now = self.stamp();
-                self.targets[edge].iter_mut().for_each(|target| target.set_policy(policy, now));
+                for client in 0..self.targets[edge].len() {
+                    for (member, change) in self.targets[edge][client].set_policy(policy, now) {
+                        self.publish(edge, (client, member), &change);
+                    }
+                }
             }
         }
     }

@@ -21,6 +21,9 @@ pub struct Plan {
     pub services: Vec<ServicePlan>,
     /// Traffic from outside.
     pub entries: Vec<EntryPlan>,
+    /// Share of the traces that is kept. Only spans tell of a call between two services without sidecars.
+    #[serde(default = "whole")]
+    pub sampled: f64,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -204,6 +207,8 @@ pub enum FaultKind {
     SlowLeak,
     /// A new version is slower (`ms`) and fails a share (`ratio`).
     BadDeploy,
+    /// A share of its requests (`ratio`) is answered with 4xx at once: their client asked for nonsense.
+    ClientErrors,
     /// Its host stands still for `ms` from the begin on: whatever is at work then ends so much later.
     Pause,
     /// Its host is overloaded: its own time is `times` as long.

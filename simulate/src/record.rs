@@ -99,20 +99,22 @@ fn quantile_ms(histogram: &Histogram, q: f64) -> Option<f64> {
 }
 
 fn edges((at, length): (Timestamp, Duration), sums: &BTreeMap<(&EdgeKey, Reporter), Sum>) -> Vec<Row> {
-    let mut edges: BTreeMap<&EdgeKey, (Option<&Sum>, Option<&Sum>)> = BTreeMap::new();
+    let mut edges: BTreeMap<&EdgeKey, [Option<&Sum>; 3]> = BTreeMap::new();
     for ((key, reporter), sum) in sums {
-        let (client, server) = edges.entry(key).or_default();
-        *(if *reporter == Reporter::Client { client } else { server }) = Some(sum);
+        edges.entry(key).or_default()[*reporter as usize] = Some(sum);
     }
-    let row = |(key, (client, server)): (&EdgeKey, (Option<&Sum>, Option<&Sum>))| {
-        let counts = client.or(server).map_or_else(EdgeCounts::default, |sum| sum.counts);
+    let row = |(key, [client, server, spans]): (&EdgeKey, [Option<&Sum>; 3])| {
+        // Spans tell again what sidecars have counted.
+        let spans = spans.filter(|_| client.is_none() && server.is_none());
+        let counts = client.or(server).or(spans).map_or_else(EdgeCounts::default, |sum| sum.counts);
         let requests = (counts.requests - counts.cancelled) as f64;
         let mut row = EdgeRow::new(at, length, (name(&key.client), name(&key.server)), requests);
         row.failures = Some((counts.failed - counts.shed) as f64);
         row.retries = client.map(|sum| sum.counts.retries as f64);
         row.shed = client.map(|sum| sum.counts.shed as f64);
-        row.client_latency_ms = client.and_then(|sum| mean_ms(&sum.latency));
+        row.client_latency_ms = client.or(spans).and_then(|sum| mean_ms(&sum.latency));
         row.server_latency_ms = server.and_then(|sum| mean_ms(&sum.latency));
+        row.sampled = spans.map(|sum| sum.latency.count() as f64);
         Row::Edge(row)
     };
     edges.into_iter().map(row).collect()
@@ -156,6 +158,7 @@ fn one(truth: &Truth) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use tripline_model::EdgeWindow;
     use tripline_topology::detect::Settings;
     use tripline_topology::recording::{RecordingBuilder, RecordingLimits};
     use tripline_topology::replay::replay;
@@ -163,6 +166,37 @@ mod tests {
     use super::*;
     use crate::suite;
     use crate::truth::run_with_truth;
+
+    #[test]
+    fn a_recording_keeps_how_many_spans_stand_for_its_counts() {
+        let (mut case, _) = suite::quiet(23);
+        case.plan.seconds = 600;
+        assert_eq!(case.plan.sampled, 0.1);
+        let mut builder = RecordingBuilder::new(RecordingLimits::default());
+        for (line, row) in rows(&crate::run(&case.plan, case.seed)).into_iter().enumerate() {
+            if let Row::Edge(row) = &row {
+                assert_eq!(row.sampled.map(|seen| (seen * 10.0).round()), Some(row.requests));
+            }
+            assert_eq!(builder.push(line as u64, row), Ok(()));
+        }
+        assert_eq!(replay(&builder.finish(), Settings::default()).notices, []);
+    }
+
+    #[test]
+    fn spans_do_not_stand_in_the_place_of_what_a_sidecar_counted() {
+        let mut plan = suite::case(1).plan;
+        plan.seconds = 5;
+        let mut reported = crate::run(&plan, 1);
+        let counted = reported.windows.iter().find(|window| window.reporter == Reporter::Server).unwrap().clone();
+        let latency = Histogram::default();
+        reported.windows.push(EdgeWindow { reporter: Reporter::Spans, latency, ..counted.clone() });
+        let row = rows(&reported).into_iter().find_map(|row| match row {
+            Row::Edge(row) if row.at == counted.start && *row.server == *name(&counted.key.server) => Some(row),
+            _ => None,
+        });
+        let row = row.unwrap();
+        assert!(row.sampled.is_none() && row.server_latency_ms.is_some(), "{row:?}");
+    }
 
     #[test]
     fn a_recorded_run_is_taken_whole_and_gives_its_fault_again() {

@@ -4,6 +4,7 @@
 //! when. Nothing in a case depends on the detector. Thresholds are set on [`TUNING`] only; figures are told of [`SCORED`].
 //! One case in eight has two independent faults that begin within a minute of each other.
 
+mod quiet;
 pub mod shapes;
 
 use std::ops::Range;
@@ -12,6 +13,8 @@ use tripline_breaker::jitter::SplitMix;
 
 use crate::plan::{Fault, FaultKind, Plan};
 use shapes::{Draw, Mesh};
+
+pub use quiet::{QUIET, flapping, quiet, quiet_day};
 
 /// Seeds on which thresholds may be set.
 pub const TUNING: Range<u64> = 0..100_000;
@@ -96,73 +99,6 @@ pub fn self_sustaining(seed: u64) -> Case {
     mesh.faults.push(fault);
     let shape = mesh.shape;
     Case { seed, shape, plan: mesh.plan(SECONDS) }
-}
-
-/// Kinds of quiet hours.
-pub const QUIET: [&str; 10] = [
-    "plain",
-    "swing",
-    "ramp",
-    "deploys",
-    "low_traffic",
-    "uncalled_fault",
-    "skew",
-    "no_sidecar",
-    "host_pauses",
-    "host_overloaded",
-];
-
-/// An hour in which nothing happens that anyone should be told of, of the kind that its number says.
-#[must_use]
-pub fn quiet(hour: u64) -> (Case, &'static str) {
-    let kind = QUIET[(hour % QUIET.len() as u64) as usize];
-    let mut draw = Draw(SplitMix::new(hour.wrapping_mul(0x9e37_79b9).wrapping_add(23)));
-    let mut mesh = shapes::any(&mut draw);
-    mesh.entries.iter_mut().for_each(|entry| entry.per_second = draw.between(15.0, 40.0));
-    match kind {
-        "swing" => mesh.entries.iter_mut().for_each(|entry| (entry.swing, entry.swing_s) = (0.5, 1_800.0)),
-        "ramp" => mesh.entries.iter_mut().for_each(|entry| entry.ramp = 2.5),
-        "deploys" => {
-            // A new process is slower by a few milliseconds until it is warm.
-            for at in 1..6 {
-                let service = mesh.any_service(&mut draw);
-                let (from_s, ms) = (f64::from(at) * 550.0, Some(draw.between(1.0, 4.0)));
-                mesh.faults.push(Fault { from_s, to_s: from_s + 20.0, ms, ..of(FaultKind::Latency, &service) });
-            }
-        }
-        "low_traffic" => mesh.entries.iter_mut().for_each(|entry| entry.per_second = 1.0),
-        "uncalled_fault" => {
-            mesh.add_uncalled("shop/idle");
-            let ratio = Some(1.0);
-            mesh.faults.push(Fault { from_s: 600.0, to_s: 1_200.0, ratio, ..of(FaultKind::Errors, "shop/idle") });
-        }
-        "skew" => {
-            let ahead = [-500, -50, 50, 500];
-            mesh.services.iter_mut().for_each(|service| service.clock_ahead_ms = *draw.of(&ahead));
-        }
-        "no_sidecar" => {
-            let service = mesh.any_service(&mut draw);
-            if let Some(service) = mesh.service(&service) {
-                service.sidecar = false;
-            }
-        }
-        "host_pauses" => {
-            for at in 1..12 {
-                let (from_s, ms) = (f64::from(at) * 290.0 + draw.between(0.0, 5.0), Some(draw.between(200.0, 500.0)));
-                mesh.strike_all(|service| Fault { from_s, to_s: from_s + 1.0, ms, ..of(FaultKind::Pause, service) });
-            }
-        }
-        "host_overloaded" => {
-            for at in 1..12 {
-                let (from_s, times) = (f64::from(at) * 290.0 + draw.between(0.0, 5.0), Some(2.0));
-                let to_s = from_s + 10.0;
-                mesh.strike_all(|service| Fault { from_s, to_s, times, ..of(FaultKind::Sluggish, service) });
-            }
-        }
-        _ => {}
-    }
-    let shape = mesh.shape;
-    (Case { seed: hour, shape, plan: mesh.plan(3_600) }, kind)
 }
 
 fn of(kind: FaultKind, service: &str) -> Fault {
@@ -265,55 +201,9 @@ pub fn large(seed: u64, services: usize) -> Case {
     Case { seed, shape, plan: mesh.plan(60) }
 }
 
-/// A quiet day: whatever quiet hours hold comes one after the other, at a few requests a second.
-#[must_use]
-pub fn quiet_day(seed: u64) -> Case {
-    let mut draw = Draw(SplitMix::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(29)));
-    let mut mesh = shapes::any(&mut draw);
-    for entry in &mut mesh.entries {
-        (entry.per_second, entry.swing, entry.swing_s) = (draw.between(5.0, 8.0), 0.5, 86_400.0);
-    }
-    for hour in 1..24 {
-        let from_s = f64::from(hour) * 3_600.0;
-        let service = mesh.any_service(&mut draw);
-        match hour % 3 {
-            0 => {
-                let ms = Some(draw.between(200.0, 500.0));
-                mesh.strike_all(|service| Fault { from_s, to_s: from_s + 1.0, ms, ..of(FaultKind::Pause, service) });
-            }
-            1 => mesh.strike_all(|service| Fault {
-                from_s,
-                to_s: from_s + 10.0,
-                times: Some(2.0),
-                ..of(FaultKind::Sluggish, service)
-            }),
-            _ => {
-                let ms = Some(draw.between(1.0, 4.0));
-                mesh.faults.push(Fault { from_s, to_s: from_s + 20.0, ms, ..of(FaultKind::Latency, &service) });
-            }
-        }
-    }
-    let shape = mesh.shape;
-    Case { seed, shape, plan: mesh.plan(86_400) }
-}
-
 #[cfg(test)]
 mod tests {
-    use tripline_topology::detect::Settings;
-
     use super::*;
-    use crate::score;
-
-    #[test]
-    fn a_host_that_pauses_or_is_overloaded_blames_nobody() {
-        // The first hours of both kinds, on whatever mesh was drawn.
-        for hour in [8, 9] {
-            let (mut case, kind) = quiet(hour);
-            assert!(kind.starts_with("host_"), "{kind}");
-            case.plan.seconds = 1_000;
-            assert_eq!(score::quiet(&case, Settings::default()), Vec::<String>::new(), "{kind}");
-        }
-    }
 
     #[test]
     fn large_meshes_have_the_shape_of_large_meshes() {

@@ -268,7 +268,7 @@ mod tests {
         pay.calls = vec![CallPlan::new("db")];
         let services = vec![web, pay, ServicePlan::new("db", 2.0), ServicePlan::new("ads", 2.0)];
         let entries = vec![EntryPlan::new("web", 100.0)];
-        Plan { name: "chain".into(), seconds: 120, services, entries, faults: Vec::new() }
+        Plan { name: "chain".into(), seconds: 120, services, entries, sampled: 1.0, faults: Vec::new() }
     }
 
     fn errors(service: &str, from_s: f64) -> Fault {

@@ -1,8 +1,8 @@
 //! `cargo xtask bench topology`: the detector on the scored set, and its speed. One JSON object a line.
 //!
-//! `--seeds A..B` chooses cases, `--quiet-hours N`, `--quiet-days N` and `--self-sustaining N` how many of those, `--misses` prints each case that
+//! `--seeds A..B` chooses cases, `--quiet-hours N`, `--quiet-days N`, `--flapping N` and `--self-sustaining N` how many of those, `--misses` prints each case that
 //! went wrong to stderr, `--tell SEED` everything about one case. `--only speed` and `--only large` print nothing but the figures of that name, for at most
-//! `--services N`. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet day, 20 self-sustaining cases, speed up to 10,000 services.
+//! `--services N`. Without arguments: the first 200 scored seeds, 24 quiet hours, a quiet day, 10 flapping breakers, 20 self-sustaining cases, speed up to 10,000 services.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
 mod large;
@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
-use tripline_simulate::score::{self, FaultOutcome, Figure, Outcome, Seen, mean, quantile, share};
+use tripline_simulate::score::{self, FaultOutcome, Figure, Outcome, Recurring, Seen, mean, quantile, share};
 use tripline_simulate::suite;
 use tripline_topology::detect::{Level, Settings};
 
@@ -21,6 +21,7 @@ struct Arguments {
     seeds: Range<u64>,
     quiet_hours: u64,
     quiet_days: u64,
+    flapping: u64,
     self_sustaining: u64,
     misses: bool,
     tell: Option<u64>,
@@ -66,6 +67,7 @@ fn main() {
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);
+    flapping(start..start + arguments.flapping, settings, arguments.misses);
     for day in start..start + arguments.quiet_days {
         let notices = score::quiet(&suite::quiet_day(day), settings);
         notices.iter().filter(|_| arguments.misses).for_each(|notice| eprintln!("quiet day {day}: {notice}"));
@@ -83,6 +85,7 @@ impl Arguments {
             seeds: first..first + 200,
             quiet_hours: 24,
             quiet_days: 1,
+            flapping: 10,
             self_sustaining: 20,
             misses: false,
             tell: None,
@@ -104,6 +107,7 @@ impl Arguments {
                 }
                 "--quiet-hours" => arguments.quiet_hours = number()?.parse().map_err(|_| "not a number of hours")?,
                 "--quiet-days" => arguments.quiet_days = number()?.parse().map_err(|_| "not a number of days")?,
+                "--flapping" => arguments.flapping = number()?.parse().map_err(|_| "not a number of hours")?,
                 "--self-sustaining" => {
                     arguments.self_sustaining = number()?.parse().map_err(|_| "not a number of cases")?;
                 }
@@ -326,6 +330,24 @@ fn lasting(seeds: Range<u64>, settings: Settings, misses: bool) {
         let short: Vec<&FaultOutcome> = short.collect();
         share(short.iter().filter(named).count(), short.len())
     });
+}
+
+/// Notices of one incident beyond which `--misses` tells them all: opened, a rise, another origin, resolved.
+const CALM: usize = 4;
+
+/// Hours with one breaker that flaps: one incident each, with the number of its trips.
+fn flapping(hours: Range<u64>, settings: Settings, misses: bool) {
+    let told = all(hours.clone(), |hour| score::recurring(&suite::flapping(hour), settings));
+    let is_one = |told: &Recurring| told.incidents == 1 && told.counted == told.trips as u64;
+    for (hour, told) in hours.zip(&told).filter(|(_, told)| misses && (!is_one(told) || told.notices > CALM)) {
+        eprintln!("flapping hour {hour}: {told:?}");
+        let notices = score::quiet(&suite::flapping(hour), settings);
+        notices.iter().for_each(|notice| eprintln!("    {notice}"));
+    }
+    let of = |value: fn(&Recurring) -> f64| mean(&told.iter().map(value).collect::<Vec<f64>>());
+    print("flapping_one_incident", share(told.iter().filter(|told| is_one(told)).count(), told.len()));
+    print("flapping_trips", of(|told| told.trips as f64));
+    print("flapping_notices", of(|told| told.notices as f64));
 }
 
 fn quiet(hours: Range<u64>, settings: Settings, misses: bool) {

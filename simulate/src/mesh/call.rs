@@ -10,6 +10,7 @@ use tripline_model::{EdgeCounts, FailureOrigin, Reporter};
 
 use super::agenda::{Answer, Event};
 use super::count::Ended;
+use super::layout::Half;
 use super::target::Picked;
 use super::visit::Returned;
 use super::{Id, SECOND, World, mix};
@@ -28,6 +29,8 @@ pub(super) struct Call {
     client: usize,
     parent: Option<Id>,
     pub(super) key: u64,
+    /// Whether the spans of its trace are kept.
+    pub(super) kept: bool,
     began: u64,
     deadline: u64,
     counts: EdgeCounts,
@@ -64,11 +67,16 @@ impl World<'_> {
     pub(super) fn start_call(&mut self, edge: usize, client: usize, parent: Option<Id>, (key, asks_left): (u64, u32)) {
         let planned = &self.layout.edges[edge];
         let timeout = self.layout.effects.timeout(edge, self.now).unwrap_or(planned.timeout);
+        // A client that passes no trace context on begins a trace with each call.
+        let goes_on =
+            parent.and_then(|parent| self.visits.get(parent)).filter(|at| self.layout.services[at.service].traced);
+        let begins = || SplitMix::new(mix(key, 17)).unit() < self.layout.sampled;
         let call = Call {
             edge,
             client,
             parent,
             key,
+            kept: goes_on.map_or_else(begins, |visit| visit.kept),
             began: self.now,
             deadline: self.now + timeout,
             counts: EdgeCounts::default(),
@@ -206,6 +214,20 @@ impl World<'_> {
         self.attempt(id);
     }
 
+    /// What the spans of one call tell, where no sidecar does: the call, and as many others as were not sampled.
+    pub(super) fn count_spans(&mut self, edge: usize, good: bool, took: u64) {
+        let weight = (1.0 / self.layout.sampled).round() as u64;
+        let failed = if good { 0 } else { weight };
+        self.tallies.count(&Ended {
+            edge,
+            reporter: Reporter::Spans,
+            at: self.now,
+            counts: EdgeCounts { requests: weight, attempts: weight, failed, ..EdgeCounts::default() },
+            latency: Some(took),
+            self_time: None,
+        });
+    }
+
     fn end_call(&mut self, id: Id, end: End) {
         let Some(mut call) = self.calls.remove(id) else { return };
         let edge = &self.layout.edges[call.edge];
@@ -224,6 +246,9 @@ impl World<'_> {
                 latency: (end != End::Shed).then(|| self.now - call.began),
                 self_time: None,
             });
+        }
+        if call.kept && alive && edge.told_by == Some(Half::Client) {
+            self.count_spans(call.edge, end == End::Good, self.now - call.began);
         }
         if let Some(parent) = call.parent {
             let returned = Returned { edge: call.edge, good: end == End::Good, induced: call.induced };

@@ -9,8 +9,8 @@ use super::{SECOND, START};
 
 /// Windows under way and those that are finished.
 pub(super) struct Tallies {
-    /// By edge: the client's and the server's.
-    open: Vec<[Pane; 2]>,
+    /// By edge: the client's, the server's, and that of spans.
+    open: Vec<[Pane; 3]>,
     done: Vec<(usize, Reporter, Pane)>,
 }
 
@@ -40,8 +40,7 @@ impl Tallies {
     }
 
     pub(super) fn count(&mut self, ended: &Ended) {
-        let side = usize::from(ended.reporter == Reporter::Server);
-        let pane = &mut self.open[ended.edge][side];
+        let pane = &mut self.open[ended.edge][ended.reporter as usize];
         let second = ended.at / SECOND;
         if pane.second != second {
             let full = std::mem::replace(pane, Pane { second, ..Pane::default() });
@@ -61,7 +60,7 @@ impl Tallies {
     /// All windows in order.
     pub(super) fn finish(&mut self, layout: &Layout) -> Vec<EdgeWindow> {
         for (edge, sides) in self.open.iter_mut().enumerate() {
-            for (reporter, pane) in [Reporter::Client, Reporter::Server].into_iter().zip(sides) {
+            for (reporter, pane) in [Reporter::Client, Reporter::Server, Reporter::Spans].into_iter().zip(sides) {
                 if pane.counts.requests > 0 {
                     self.done.push((edge, reporter, std::mem::take(pane)));
                 }

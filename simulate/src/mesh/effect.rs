@@ -100,6 +100,14 @@ impl Effects {
         took
     }
 
+    /// Share of its requests that it answers with 4xx at once.
+    pub(super) fn declined(&self, service: usize, now: u64) -> f64 {
+        self.of_service(service, now)
+            .filter(|effect| effect.kind == FaultKind::ClientErrors)
+            .map(|effect| effect.ratio)
+            .fold(0.0, f64::max)
+    }
+
     pub(super) fn is_down(&self, service: usize, now: u64) -> bool {
         self.of_service(service, now).any(|effect| effect.kind == FaultKind::Crash)
     }

@@ -16,6 +16,8 @@ pub(super) struct Layout {
     pub(super) streams: Vec<Stream>,
     pub(super) switches: Vec<Switch>,
     pub(super) effects: Effects,
+    /// Share of the traces that is kept.
+    pub(super) sampled: f64,
     pub(super) end: u64,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Edge {
     /// Whether the client's sidecar sees it.
     pub(super) guarded: bool,
     pub(super) breaker: bool,
+    /// Whose span tells of it, where no sidecar does.
+    pub(super) told_by: Option<Half>,
     pub(super) share: f64,
     pub(super) required: bool,
     pub(super) timeout: u64,
@@ -53,6 +57,13 @@ pub(super) struct Edge {
     pub(super) budget: bool,
     pub(super) network: u64,
     pub(super) policy: Policy,
+}
+
+/// One end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    Client,
+    Server,
 }
 
 /// Users of one entry, or those that a surge adds.
@@ -113,7 +124,8 @@ impl Layout {
             let mut stages: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
             for call in &service.calls {
                 stages.entry(call.stage).or_default().push(edges.len());
-                edges.push(Edge::between((client, service), call, index[call.server.as_str()]));
+                let server = index[call.server.as_str()];
+                edges.push(Edge::between((client, service), call, (server, &plan.services[server])));
             }
             services.push(Service::of(service, stages.into_values().collect()));
         }
@@ -121,7 +133,8 @@ impl Layout {
         let end = plan.seconds * super::SECOND;
         for entry in &plan.entries {
             let edge = edges.len();
-            edges.push(Edge::from_users(entry, index[entry.server.as_str()]));
+            let server = index[entry.server.as_str()];
+            edges.push(Edge::from_users(entry, (server, &plan.services[server])));
             streams.push(Stream::of(entry, edge, plan.seconds, (0, end)));
             // A surge has a stream of its own, so that everyone else arrives as without it.
             for fault in plan.faults.iter().filter(|f| f.kind == FaultKind::DemandSurge && f.service == entry.server) {
@@ -133,7 +146,7 @@ impl Layout {
         }
         let effects = Effects::of(plan, &index, &edges);
         let switches = switches(plan, &index, &edges);
-        Self { services, edges, streams, switches, effects, end }
+        Self { services, edges, streams, switches, effects, sampled: plan.sampled, end }
     }
 }
 
@@ -156,7 +169,11 @@ impl Service {
 }
 
 impl Edge {
-    fn between((client, service): (usize, &ServicePlan), call: &CallPlan, server: usize) -> Self {
+    fn between(
+        (client, service): (usize, &ServicePlan),
+        call: &CallPlan,
+        (server, called): (usize, &ServicePlan),
+    ) -> Self {
         // Without a sidecar only its trace context can tell who calls.
         let named = service.sidecar || service.traced;
         let name = if named { ServiceName::from(service.name.as_str()) } else { ServiceName::user() };
@@ -169,6 +186,11 @@ impl Edge {
             client_kind: if named { NodeKind::Service } else { NodeKind::User },
             guarded: service.sidecar,
             breaker: service.sidecar && call.breaker,
+            told_by: (!service.sidecar && !called.sidecar && called.traced).then_some(if named {
+                Half::Client
+            } else {
+                Half::Server
+            }),
             share: call.share,
             required: call.required,
             timeout: nanos(call.timeout_ms),
@@ -180,7 +202,7 @@ impl Edge {
         }
     }
 
-    fn from_users(entry: &EntryPlan, server: usize) -> Self {
+    fn from_users(entry: &EntryPlan, (server, called): (usize, &ServicePlan)) -> Self {
         Self {
             client: None,
             server,
@@ -192,6 +214,7 @@ impl Edge {
             client_kind: NodeKind::User,
             guarded: false,
             breaker: false,
+            told_by: (!called.sidecar && called.traced).then_some(Half::Server),
             share: 1.0,
             required: true,
             timeout: nanos(entry.patience_ms),

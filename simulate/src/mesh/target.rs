@@ -5,7 +5,8 @@
 //! only one is its service's breaker and does open.
 
 use tripline_breaker::{
-    Admission, Breaker, BudgetPolicy, Change, Permit, Policy, Recorded, Rejection, RetryBudget, Sample, TripLeave,
+    Admission, Breaker, BudgetPolicy, Change, Forced, Permit, Policy, Recorded, Rejection, RetryBudget, Sample,
+    TripLeave,
 };
 use tripline_model::{BreakerState, Timestamp};
 
@@ -53,11 +54,14 @@ impl Target {
         target
     }
 
-    /// Starts all breakers afresh with other rules, as a sidecar does that is given another configuration.
-    pub(super) fn set_policy(&mut self, policy: Policy, now: Timestamp) {
+    /// Starts all breakers afresh with other rules, as a sidecar does that is given another configuration. Those that were not closed are now.
+    pub(super) fn set_policy(&mut self, policy: Policy, now: Timestamp) -> Vec<(usize, Change)> {
+        let mut changes = Vec::new();
         for (at, member) in self.members.iter_mut().enumerate() {
+            changes.extend(member.breaker.force(Some(Forced::Closed), now).map(|change| (at, change)));
             member.breaker = Breaker::new(policy, mix(self.seed, at as u64), now);
         }
+        changes
     }
 
     /// Chooses an endpoint with the numbers that `key` gives, another one than `avoid` if there is any.

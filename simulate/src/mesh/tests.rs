@@ -15,6 +15,7 @@ fn pair() -> Plan {
         seconds: 60,
         services: vec![web, ServicePlan::new("shop/db", 3.0)],
         entries: vec![EntryPlan::new("shop/web", 100.0)],
+        sampled: 1.0,
         faults: Vec::new(),
     }
 }

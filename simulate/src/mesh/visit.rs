@@ -11,9 +11,12 @@ use tripline_model::{EdgeCounts, Reporter};
 
 use super::agenda::{Answer, Event};
 use super::count::Ended;
-use super::layout::{Layout, Service};
+use super::layout::{Half, Layout, Service};
 use super::{Id, World, mix};
 use crate::plan::Makes;
+
+/// An answer of 4xx takes so many times less of the server's own time.
+const DECLINED_SOONER: u64 = 4;
 
 /// One process of a service.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,10 @@ pub(super) struct Visit {
     key: u64,
     began: u64,
     has_place: bool,
+    /// It will be answered with 4xx: soon, and without any call.
+    declined: bool,
+    /// Whether the spans of its trace are kept.
+    pub(super) kept: bool,
     stage: usize,
     /// Calls that are out, and since when at least one is.
     out: u32,
@@ -57,7 +64,7 @@ impl World<'_> {
     /// A request reaches the server.
     pub(super) fn deliver(&mut self, id: Id, attempt: u32) {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.attempt == attempt) else { return };
-        let (edge, key) = (call.edge, mix(call.key, u64::from(attempt)));
+        let (edge, key, kept) = (call.edge, mix(call.key, u64::from(attempt)), call.kept);
         let Some(out) = call.out.as_mut() else { return };
         let service = self.layout.edges[edge].server;
         let replica = out.picked.member;
@@ -75,6 +82,8 @@ impl World<'_> {
             key,
             began: self.now,
             has_place: false,
+            declined: false,
+            kept,
             stage: 0,
             out: 0,
             out_since: 0,
@@ -112,6 +121,9 @@ impl World<'_> {
         place.busy += 1;
         let service = &self.layout.services[visit.service];
         let own = work(service, &mut SplitMix::new(mix(visit.key, 1)));
+        let declined = self.layout.effects.declined(visit.service, self.now);
+        visit.declined = declined > 0.0 && SplitMix::new(mix(visit.key, 4)).unit() < declined;
+        let own = if visit.declined { own / DECLINED_SOONER } else { own };
         let slower = self.layout.effects.slower(visit.service, place.busy, self.now);
         let took = self.layout.effects.stretched(visit.service, own + slower, self.now);
         self.agenda.plan(self.now + took, Event::Worked { visit: id });
@@ -122,7 +134,9 @@ impl World<'_> {
         let Some(visit) = self.visits.get(id) else { return };
         let failing = self.layout.effects.failing(visit.service, visit.replica, self.now);
         let failing = failing.max(self.layout.services[visit.service].failing);
-        if failing > 0.0 && SplitMix::new(mix(visit.key, 2)).unit() < failing {
+        if visit.declined {
+            self.answer(id, true);
+        } else if failing > 0.0 && SplitMix::new(mix(visit.key, 2)).unit() < failing {
             self.answer(id, false);
         } else {
             self.next_stage(id);
@@ -195,6 +209,10 @@ impl World<'_> {
             self.replicas[visit.service][visit.replica].busy -= 1;
             self.start_waiting(visit.service, visit.replica);
         }
+        let took = self.now - visit.began;
+        if visit.kept && self.layout.edges[visit.edge].told_by == Some(Half::Server) {
+            self.count_spans(visit.edge, good, took);
+        }
         if visit.unread {
             return;
         }
@@ -206,7 +224,6 @@ impl World<'_> {
             propagated_failures: u64::from(!good && traced && visit.call_failed),
             ..EdgeCounts::default()
         };
-        let took = self.now - visit.began;
         let own = traced.then(|| took - visit.waited);
         self.count_server(visit.edge, counts, (took, own));
         let sidecar = self.layout.services[visit.service].sidecar;

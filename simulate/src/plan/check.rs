@@ -16,6 +16,7 @@ impl Plan {
     pub(super) fn check(&self) -> Result<(), PlanError> {
         let mut found = Problems::default();
         found.range("seconds", self.seconds as f64, (1.0, MAX_SECONDS as f64));
+        found.range("sampled", self.sampled, (0.0001, 1.0));
         found.range("number of services", self.services.len() as f64, (1.0, MAX_SERVICES as f64));
         found.range("number of faults", self.faults.len() as f64, (0.0, MAX_FAULTS as f64));
         let names: BTreeSet<&str> = self.services.iter().map(|service| service.name.as_str()).collect();
@@ -155,9 +156,12 @@ impl FaultKind {
     const fn needs(self) -> (bool, bool, bool) {
         match self {
             Self::Crash | Self::Refusal => (false, false, false),
-            Self::Errors | Self::BadReplica | Self::EdgeLoss | Self::CapacityLoss | Self::Misconfigured => {
-                (true, false, false)
-            }
+            Self::Errors
+            | Self::BadReplica
+            | Self::EdgeLoss
+            | Self::CapacityLoss
+            | Self::Misconfigured
+            | Self::ClientErrors => (true, false, false),
             Self::Latency | Self::EdgeDelay | Self::WrongTimeout | Self::Contention | Self::SlowLeak | Self::Pause => {
                 (false, true, false)
             }

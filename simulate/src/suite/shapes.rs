@@ -32,6 +32,8 @@ pub(crate) struct Mesh {
     pub(crate) services: Vec<ServicePlan>,
     pub(crate) entries: Vec<EntryPlan>,
     pub(crate) faults: Vec<Fault>,
+    /// Share of the traces that is kept.
+    pub(crate) sampled: f64,
 }
 
 /// One of the shapes.
@@ -44,7 +46,7 @@ pub(crate) fn any(draw: &mut Draw) -> Mesh {
 impl Mesh {
     /// The first service is called by users.
     fn made(shape: &'static str, draw: &mut Draw, services: &[Sketch<'_>]) -> Self {
-        let mut mesh = Self { shape, services: Vec::new(), entries: Vec::new(), faults: Vec::new() };
+        let mut mesh = Self { shape, services: Vec::new(), entries: Vec::new(), faults: Vec::new(), sampled: 1.0 };
         for (name, median, calls) in services {
             let mut service = ServicePlan::new(&named(name), *median);
             for (number, (server, share)) in calls.iter().enumerate() {
@@ -193,8 +195,8 @@ impl Mesh {
     }
 
     pub(crate) fn plan(self, seconds: u64) -> Plan {
-        let Self { shape, services, entries, faults } = self;
-        Plan { name: shape.to_owned(), seconds, services, entries, faults }
+        let Self { shape, services, entries, faults, sampled } = self;
+        Plan { name: shape.to_owned(), seconds, services, entries, sampled, faults }
     }
 }
 
@@ -408,7 +410,7 @@ fn boutique(draw: &mut Draw) -> Mesh {
 /// As large meshes are: half of the services that call anyone call four others, one in ten 23, one in a hundred 252; 13 % are entries, 39 % call
 /// nobody. Shares fall with the number of calls, so that a request does not become thousands.
 pub(crate) fn large(draw: &mut Draw, count: usize) -> Mesh {
-    let mut mesh = Mesh { shape: "large", services: Vec::new(), entries: Vec::new(), faults: Vec::new() };
+    let mut mesh = Mesh { shape: "large", services: Vec::new(), entries: Vec::new(), faults: Vec::new(), sampled: 1.0 };
     let entries = (count * 13 / 100).max(1);
     let leaves_from = count - count * 39 / 100;
     for at in 0..count {
@@ -446,7 +448,7 @@ fn fan_out(draw: &mut Draw) -> usize {
 /// Twelve to forty services in layers; most are leaves, a few call many.
 fn drawn(draw: &mut Draw) -> Mesh {
     let count = draw.between(12.0, 40.0) as usize;
-    let mut mesh = Mesh { shape: "drawn", services: Vec::new(), entries: Vec::new(), faults: Vec::new() };
+    let mut mesh = Mesh { shape: "drawn", services: Vec::new(), entries: Vec::new(), faults: Vec::new(), sampled: 1.0 };
     for at in 0..count {
         mesh.services.push(ServicePlan::new(&named(&format!("s{at:02}")), draw.between(0.5, 8.0)));
     }

@@ -25,6 +25,7 @@ fn plan(ratio: f64, limit: u32) -> Plan {
         seconds: 180,
         services: vec![web, ServicePlan::new("db", 3.0)],
         entries: vec![EntryPlan::new("web", 100.0)],
+        sampled: 1.0,
         faults: vec![fault],
     }
 }

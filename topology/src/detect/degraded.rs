@@ -183,7 +183,8 @@ impl EdgeWatch {
         if window.asked == 0 {
             return;
         }
-        self.failures.learn(window.asked.into(), window.failed.into());
+        let (asked, failed) = window.seen();
+        self.failures.learn(asked, failed);
         let [latency, served, gap] = window.times();
         if let (true, Some(latency)) = (window.is_enough(settings), latency) {
             self.latency.learn(latency, self.phase);

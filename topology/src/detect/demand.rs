@@ -86,7 +86,7 @@ fn repeating(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp
         let [before, during] = [0, 1].map(|at| own.iter().map(|edge| edge.passed[at]).sum::<f64>());
         let expected = call.before / before * during * length;
         let calls = (call.during - call.retries.max(0.0)) * length;
-        let z = (calls - expected) / (expected + 1.0).sqrt();
+        let z = (calls - expected) / (call.weight * expected + 1.0).sqrt();
         let growth = calls / expected;
         (before > 0.0 && call.before > 0.0 && expected >= 1.0 && growth >= REPEATED && z > Z)
             .then(|| Demand { client: call.key.client.clone(), growth })
@@ -149,6 +149,8 @@ struct Asked<'a> {
     passed: [f64; 2],
     /// Growth of its retries, in requests a second.
     retries: f64,
+    /// Requests that each of those stands for which were really seen.
+    weight: f64,
 }
 
 fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
@@ -164,10 +166,11 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
     let start = from - second * seen as u32;
     let (usual, length) = (seen as f64, to.since(from).as_secs_f64());
     let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
-        let by = |reporter| (state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
-        let counted = |(earlier, now): &(Brief, Brief)| earlier.requests > 0 || now.requests > 0;
-        let (earlier, now) =
-            [Reporter::Client, Reporter::Server, Reporter::Spans].into_iter().map(by).find(counted).unwrap_or_default();
+        let by = |reporter| (reporter, state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
+        let counted = |(_, earlier, now): &(Reporter, Brief, Brief)| earlier.requests > 0 || now.requests > 0;
+        let mut all = [Reporter::Client, Reporter::Server, Reporter::Spans].into_iter().map(by);
+        let nobody = (Reporter::Client, Brief::default(), Brief::default());
+        let (reporter, earlier, now) = all.find(counted).unwrap_or(nobody);
         let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);
         let passed = |brief: &Brief| asked(brief) - f64::from(brief.shed);
         Asked {
@@ -176,6 +179,7 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
             during: asked(&now) / length,
             passed: [passed(&earlier) / usual, passed(&now) / length],
             retries: f64::from(now.retries) / length - f64::from(earlier.retries) / usual,
+            weight: earlier.weight(reporter).max(now.weight(reporter)),
         }
     };
     edges.into_iter().map(read).collect()
@@ -186,7 +190,9 @@ fn growth(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) 
     let before: f64 = asked.iter().map(|edge| edge.before).sum();
     let during: f64 = asked.iter().map(|edge| edge.during).sum();
     let length = span.1.since(span.0).as_secs_f64();
-    let z = (during - before) * length / (before * length + 1.0).sqrt();
+    // A request that stands for ten moves the sum by ten.
+    let spread: f64 = asked.iter().map(|edge| edge.weight * edge.before).sum();
+    let z = (during - before) * length / (spread * length + 1.0).sqrt();
     (before > 0.0 && during >= GROWTH * before && z > Z).then_some(during / before)
 }
 

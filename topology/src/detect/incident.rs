@@ -8,13 +8,13 @@
 //! | recovering | nothing is degraded any more, or the origin is well and breakers close |
 //! | resolved | nothing was degraded for two minutes |
 //!
-//! Told are, and nothing else: the opening, also that of an incident that was over, a level that rose and held, another first candidate that leads and held, the end. Breakers of one
-//! chain open within a moment, and their sidecars speak in any order: while the suspect calls others, the opening is told half a second
-//! later, by when those behind it have spoken.
+//! What is told of it is decided in [`telling`]. Breakers of one chain open within a moment, and their sidecars speak in any order: while the suspect calls
+//! others, the opening is told half a second later, by when those behind it have spoken.
 
 mod explain;
 mod measure;
 mod open;
+mod telling;
 mod value;
 mod ways;
 
@@ -34,6 +34,7 @@ use super::trips::{EdgeTrip, Trips, TripsAlong};
 use super::{Settings, Suspect, SuspectKind};
 use crate::ServiceGraph;
 use measure::Measured;
+use telling::Telling;
 
 pub use value::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
 
@@ -135,12 +136,7 @@ pub(super) struct Tracked {
     was_limited: bool,
     last_degraded: Timestamp,
     last_joined: Timestamp,
-    /// A level above the told one, and since when.
-    rising: Option<(Level, Timestamp)>,
-    told_level: Option<Level>,
-    /// Another first candidate, and since when.
-    overtaking: Option<(Suspect, Timestamp)>,
-    told_origin: Option<Suspect>,
+    telling: Telling,
     /// Since when the origin shows nothing of its own while others are degraded.
     origin_well_since: Option<Timestamp>,
     /// Whether it went into another incident.
@@ -182,10 +178,7 @@ impl Tracked {
             was_limited: false,
             last_degraded: now,
             last_joined: now,
-            rising: None,
-            told_level: None,
-            overtaking: None,
-            told_origin: None,
+            telling: Telling::default(),
             origin_well_since: None,
             merged: false,
             returned: None,
@@ -245,7 +238,7 @@ impl Tracked {
             self.incident.phase = Phase::Spreading;
             self.origin_well_since = None;
             // People were told that it is over.
-            (self.told_level, self.rising) = (None, None);
+            self.telling.begin_again();
         }
     }
 
@@ -280,7 +273,7 @@ impl Tracked {
         if self.merged {
             // Whoever was told of its opening must hear of its end.
             (self.incident.phase, self.incident.resolved) = (Phase::Resolved, Some(now));
-            let told = self.told_level.is_some();
+            let told = self.telling.has_begun();
             self.incident.notices += u64::from(told);
             return if told { vec![Notice::Resolved] } else { Vec::new() };
         }
@@ -359,8 +352,7 @@ impl Tracked {
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {
-            (incident.candidates, incident.unexplained) =
-                keep_leader(fresh, self.told_origin.as_ref(), view.settings.lead);
+            (incident.candidates, incident.unexplained) = keep_leader(fresh, self.telling.origin(), view.settings.lead);
             if let Some(demand) = &self.demand {
                 put_demand_first(&mut incident.candidates, demand, (since, now));
             }
@@ -432,43 +424,13 @@ impl Tracked {
     }
 
     fn notices(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
-        let settings = view.settings;
-        let mut notices = Vec::new();
         if self.incident.resolved.is_some() {
             return vec![Notice::Resolved];
         }
-        let level = self.incident.level;
-        let origin = self.incident.origin().cloned();
-        let Some(told) = self.told_level else {
-            if self.is_hasty(view, now) {
-                return Vec::new();
-            }
-            (self.told_level, self.told_origin) = (Some(level), origin);
-            return vec![Notice::Opened];
-        };
-        if level > told {
-            // The clock restarts with each further rise, so a cascade that grows for a while is told once, whole.
-            let since = self.rising.filter(|(rising, _)| *rising == level).map_or(now, |(_, since)| since);
-            self.rising = Some((level, since));
-            if now.since(since) >= settings.settle {
-                (self.told_level, self.rising) = (Some(level), None);
-                notices.push(Notice::LevelRose);
-                // What is told shows the candidates, too.
-                self.told_origin.clone_from(&origin);
-            }
+        if !self.telling.has_begun() && self.is_hasty(view, now) {
+            return Vec::new();
         }
-        match (&origin, &self.told_origin) {
-            (Some(origin), Some(told)) if origin != told => {
-                let since = self.overtaking.as_ref().filter(|(who, _)| who == origin).map_or(now, |(_, since)| *since);
-                self.overtaking = Some((origin.clone(), since));
-                if now.since(since) >= settings.settle {
-                    (self.told_origin, self.overtaking) = (Some(origin.clone()), None);
-                    notices.push(Notice::OriginChanged);
-                }
-            }
-            _ => self.overtaking = None,
-        }
-        notices
+        self.telling.next(&self.incident, view.settings, now)
     }
 }
 

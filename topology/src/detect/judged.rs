@@ -44,7 +44,9 @@ pub(super) struct Judged {
     /// The second of its first failure, or its start.
     onset: u32,
     pub(super) asked: u32,
-    pub(super) failed: u32,
+    failed: u32,
+    /// Requests that each of those stands for which were really seen: what is by chance depends on how many these are.
+    weight: f32,
     /// Mean seconds; negative where not known.
     latency: f32,
     served: f32,
@@ -66,8 +68,9 @@ impl Judged {
         (limits, common): (Limits, Common),
     ) -> Self {
         let start = u32::try_from(from.as_secs()).unwrap_or(u32::MAX);
-        let mut windows = REPORTERS.into_iter().map(|reporter| graph.window(place, reporter, from));
-        let client = windows.find(|window| window.requests > 0).unwrap_or_default();
+        let mut windows = REPORTERS.into_iter().map(|reporter| (reporter, graph.window(place, reporter, from)));
+        let (reporter, client) =
+            windows.find(|(_, window)| window.requests > 0).unwrap_or((Reporter::Client, Brief::default()));
         let nothing = Self {
             limits,
             common,
@@ -75,6 +78,7 @@ impl Judged {
             onset: start,
             asked: 0,
             failed: 0,
+            weight: 1.0,
             latency: UNKNOWN,
             served: UNKNOWN,
             gap: UNKNOWN,
@@ -89,6 +93,7 @@ impl Judged {
         let judged = Self {
             asked,
             failed: client.failed,
+            weight: client.weight(reporter) as f32,
             latency: narrow(client.mean()),
             served: narrow(served.mean()),
             gap: narrow(network_gap(&client, &served)),
@@ -111,9 +116,15 @@ impl Judged {
         self.guilt & DEGRADED != 0
     }
 
-    /// Whether it has so many requests that its mean says something.
+    /// Requests and failed ones among them that were seen, without those that they stand for.
+    pub(super) fn seen(&self) -> (u64, u64) {
+        let seen = |count: u32| (f64::from(count) / f64::from(self.weight)).round() as u64;
+        (seen(self.asked), seen(self.failed))
+    }
+
+    /// Whether so many requests were seen that their mean says something.
     pub(super) fn is_enough(&self, settings: &Settings) -> bool {
-        u64::from(self.asked) >= settings.min_requests
+        self.seen().0 >= settings.min_requests
     }
 
     /// Its end.
@@ -130,7 +141,7 @@ impl Judged {
         if !self.is_enough(settings) {
             return 0;
         }
-        let (asked, failed) = (self.asked.into(), self.failed.into());
+        let (asked, failed) = self.seen();
         let first = client.attempts.saturating_sub(client.retries);
         let retrying = first > 0 && f64::from(client.attempts) > settings.attempts * f64::from(first);
         let verdicts = [

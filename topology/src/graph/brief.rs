@@ -1,6 +1,6 @@
 //! The few numbers of a span of time that the detector asks for, in one cache line: no histograms, no bytes.
 
-use tripline_model::EdgeWindow;
+use tripline_model::{EdgeWindow, Reporter};
 
 /// What one reporter counted on one edge over some span of time. Counts stop at four billion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +69,14 @@ impl Brief {
     /// Requests that were not given up by their caller.
     pub(crate) const fn asked(&self) -> u32 {
         self.requests.saturating_sub(self.cancelled)
+    }
+
+    /// How many requests each stands for that `reporter` saw: more than one where spans are sampled, of each of which the latency was taken once.
+    pub(crate) fn weight(&self, reporter: Reporter) -> f64 {
+        if reporter != Reporter::Spans || self.timed == 0 {
+            return 1.0;
+        }
+        (f64::from(self.requests) / f64::from(self.timed)).max(1.0)
     }
 
     /// Mean latency in seconds; none without one.

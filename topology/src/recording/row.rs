@@ -86,6 +86,8 @@ pub struct EdgeRow {
     pub client_latency_ms: Option<f64>,
     /// Mean time the server took, in milliseconds.
     pub server_latency_ms: Option<f64>,
+    /// Where only sampled spans tell of the edge: requests that were seen. The other counts are what these stand for.
+    pub sampled: Option<f64>,
 }
 
 impl EdgeRow {
@@ -103,6 +105,7 @@ impl EdgeRow {
             shed: None,
             client_latency_ms: None,
             server_latency_ms: None,
+            sampled: None,
         }
     }
 }
@@ -186,7 +189,9 @@ impl Row {
                     row.shed,
                     row.client_latency_ms,
                     row.server_latency_ms,
+                    row.sampled,
                 ])?;
+                check_part(row.sampled, row.requests)?;
                 check_part(Some(row.failures.unwrap_or(0.0) + row.shed.unwrap_or(0.0)), row.requests)
             }
             Self::Breaker(row) => {

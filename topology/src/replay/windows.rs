@@ -117,6 +117,14 @@ fn edge(row: &EdgeRow, server: Option<&ServiceRow>, failed_into: f64, windows: &
     let own = server.and_then(|server| server.failures_own).map(|own| whole(own * share).min(answered));
     let arrived = requests.saturating_sub(shed);
     let who = || (ServiceName::from(&*row.client), &row.server);
+    if let Some(sampled) = row.sampled {
+        let mut spans = window(who(), (row.at, row.length), Reporter::Spans);
+        spans.counts =
+            EdgeCounts { requests, failed, attempts: requests, answered_failures: failed, ..EdgeCounts::default() };
+        spans.latency = alike(whole(sampled), row.client_latency_ms.or(row.server_latency_ms));
+        windows.push(spans);
+        return;
+    }
     let server_only = row.client_latency_ms.is_none() && row.server_latency_ms.is_some();
     if !server_only {
         let mut client = window(who(), (row.at, row.length), Reporter::Client);
