@@ -40,9 +40,10 @@ use std::time::Duration;
 use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
+use crate::graph::EdgeState;
 use blame::Flows;
 use components::{Components, Hurt};
-use degraded::Watches;
+use degraded::{EdgeWatch, Watches};
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
@@ -349,6 +350,9 @@ impl Detector {
     fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
         let Some(matching) = self.claimants(&part, now) else { return };
         let Some((first, others)) = matching.split_first() else {
+            if self.is_nobodys(graph, &part) {
+                return;
+            }
             self.opened += 1;
             self.incidents.push(Tracked::open(part, now, self.opened));
             return;
@@ -365,6 +369,18 @@ impl Detector {
             }
         }
         self.give(graph, *first, part, now);
+    }
+
+    /// Whether a part is slow and nobody is to blame: what each service and each way takes is within its limits, only their sums are not, as when a host
+    /// has less time for all of them. Where a server does not tell its own time it may be the one.
+    fn is_nobodys(&self, graph: &ServiceGraph, part: &Part) -> bool {
+        let only_slow = |key: &EdgeKey| {
+            let state = graph.edge(key);
+            let watch = state.and_then(|state| self.watches.at(state));
+            watch.is_some_and(EdgeWatch::is_only_slow) && !state.is_some_and(EdgeState::is_alarmed)
+        };
+        let is_known = |key: &EdgeKey| self.services.has_baseline(&key.server);
+        part.roots.is_empty() && part.edges.iter().all(|key| only_slow(key) && is_known(key))
     }
 
     /// Gives an incident what of a part it explains.

@@ -111,14 +111,14 @@ impl GraphSummary {
         let mut edges = Vec::with_capacity(listed.len());
         for (key, state) in graph.edges() {
             listed[state.place as usize] = Some(edges.len());
-            let (reporter, sum) = state.best(from, to);
+            let (reporter, counts, latency) = state.best(from, to);
             let breaker = state.worst_breaker();
             edges.push(EdgeSummary {
                 key: key.clone(),
                 reporter,
-                health: health(sum.counts.requests, sum.counts.failed, breaker),
-                counts: sum.counts,
-                latency: sum.latency,
+                health: health(counts.requests, counts.failed, breaker),
+                counts,
+                latency,
                 breaker,
                 secured: state.secured,
             });

@@ -83,6 +83,7 @@ impl CallWindows {
         sum.retries = sum.retries.saturating_add(one.retries);
         sum.answered_failures = sum.answered_failures.saturating_add(one.answered_failures);
         sum.transport_failures = sum.transport_failures.saturating_add(one.transport_failures);
+        // Once for each that was seen, however many it stands for: the detector tells by it how many were.
         if call.counts.requests > 0 {
             window.latency.record(call.latency);
         }

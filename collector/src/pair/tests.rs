@@ -102,3 +102,12 @@ fn a_guess_that_was_wrong_is_taken_back() {
     assert_eq!(paired.windows[0].window.key.to_string(), "a>b:http");
     assert_eq!(pairer.counters().retracted, 1);
 }
+
+#[test]
+fn a_sampled_call_stands_for_many_and_was_timed_once() {
+    let mut pairer = Pairer::default();
+    let both = [span(1, 9, "a", SpanKind::Client), span(2, 1, "b", SpanKind::Server)];
+    pairer.observe(&Spans::of_records(&both.map(|span| SpanRecord { weight: 100.0, ..span })), NOW);
+    let [told] = pairer.tick(NOW + Duration::from_secs(1)).windows.try_into().unwrap();
+    assert_eq!((told.window.counts.requests, told.window.latency.count()), (100, 1));
+}

@@ -215,9 +215,9 @@ impl World<'_> {
     }
 
     /// What the spans of one call tell, where no sidecar does: the call, and as many others as were not sampled.
-    pub(super) fn count_spans(&mut self, edge: usize, good: bool, took: u64) {
+    pub(super) fn count_spans(&mut self, edge: usize, failed: u64, took: u64) {
         let weight = (1.0 / self.layout.sampled).round() as u64;
-        let failed = if good { 0 } else { weight };
+        let failed = failed * weight;
         self.tallies.count(&Ended {
             edge,
             reporter: Reporter::Spans,
@@ -248,7 +248,7 @@ impl World<'_> {
             });
         }
         if call.kept && alive && edge.told_by == Some(Half::Client) {
-            self.count_spans(call.edge, end == End::Good, self.now - call.began);
+            self.count_spans(call.edge, call.counts.failed, self.now - call.began);
         }
         if let Some(parent) = call.parent {
             let returned = Returned { edge: call.edge, good: end == End::Good, induced: call.induced };

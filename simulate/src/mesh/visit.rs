@@ -211,7 +211,7 @@ impl World<'_> {
         }
         let took = self.now - visit.began;
         if visit.kept && self.layout.edges[visit.edge].told_by == Some(Half::Server) {
-            self.count_spans(visit.edge, good, took);
+            self.count_spans(visit.edge, u64::from(!good), took);
         }
         if visit.unread {
             return;

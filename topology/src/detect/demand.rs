@@ -32,6 +32,8 @@ const BEFORE: u64 = 60;
 const SEEN: u64 = 20;
 /// An onset is dated to a window or a second; demand grew shortly before.
 const SHORTLY: Duration = Duration::from_secs(3);
+/// Less than this says nothing: callers whose requests failed at once come back sooner, and users with them.
+const LEAST: Duration = Duration::from_secs(5);
 /// For so long after the onset demand is measured; later too few of the seconds before it are known.
 pub(super) const AFTER: Duration = Duration::from_secs(FINE_SECS as u64 - SEEN - 5);
 /// Multiple of the calls a request from which they count as demand: requests that wait, and calls that are no longer made, move it, too.
@@ -58,10 +60,10 @@ pub(super) fn behind(view: &View<'_>, root: &Suspect, now: Timestamp) -> Option<
     root.edge.is_none().then(|| of(view, &root.service, (onset, now)))?.map(|demand| demand.client)
 }
 
-/// The seconds around an onset; the one that goes on is not whole.
+/// The seconds around an onset, once they are enough: what comes sooner because others failed is no demand. The one that goes on is not whole.
 fn around((onset, now): (Timestamp, Timestamp)) -> Option<(Timestamp, Timestamp)> {
     let span = (onset - SHORTLY, now.min(onset + AFTER).window_start(Duration::from_secs(1)));
-    (span.1 > span.0).then_some(span)
+    (span.1 >= span.0 + LEAST).then_some(span)
 }
 
 /// Whose demand on `service` grew at `onset`.

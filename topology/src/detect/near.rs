@@ -193,7 +193,11 @@ impl Nears {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = all.iter_mut().find(|known| Arc::ptr_eq(&known.near, near)) else { return find() };
         match &known.trips {
-            Some((revision, found)) if *revision == trips.revision() => Arc::clone(found),
+            Some((revision, found)) if *revision == trips.revision() => {
+                #[cfg(test)]
+                assert_eq!(**found, trips.along(near), "openings changed, and their revision did not");
+                Arc::clone(found)
+            }
             _ => {
                 let found = find();
                 known.trips = Some((trips.revision(), Arc::clone(&found)));

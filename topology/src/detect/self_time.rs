@@ -111,6 +111,11 @@ impl ServiceWatches {
         })
     }
 
+    /// Whether it is known what its self time normally is.
+    pub(super) fn has_baseline(&self, service: &ServiceName) -> bool {
+        self.watches.get(service).is_some_and(|watch| watch.level.median_and_mad().is_some())
+    }
+
     /// Whether its self time is above its baseline in two of the last three windows.
     pub(super) fn is_slow(&self, service: &ServiceName) -> bool {
         self.watches.get(service).is_some_and(|watch| watch.verdicts.hold())

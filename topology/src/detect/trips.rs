@@ -29,7 +29,7 @@ pub(super) struct EdgeTrip {
 }
 
 /// The openings on each edge of a [`Near`], side by side in memory: they are asked for one edge after the other.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct TripsAlong {
     /// By the number of the edge, where its openings begin.
     begins: Vec<usize>,

@@ -103,9 +103,14 @@ impl<'a> Block<'a> {
         whole.into_iter().chain(seconds)
     }
 
+    /// Whether all of it lies in `[from, to)`.
+    pub(super) const fn is_within(&self, (from, to): (u32, u32)) -> bool {
+        from <= self.start() && self.start() + SECS <= to
+    }
+
     /// Adds what it counted in `[from, to)`.
     pub(super) fn add_to(&self, sum: &mut Brief, (from, to): (u32, u32)) {
-        if from <= self.start() && self.start() + SECS <= to {
+        if self.is_within((from, to)) {
             sum.add(&counts(&mut Reader { bytes: self.body }).1);
             return;
         }
@@ -114,6 +119,25 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn open(&self) -> Opened<'a> {
+        let (mut opened, flags, mut reader) = self.open_counts();
+        if flags & LATENCY != 0 {
+            opened.latency = reader.histogram();
+        }
+        if flags & SELF_TIME != 0 {
+            opened.self_time = reader.histogram();
+        }
+        opened
+    }
+
+    /// Without its self times, and its latencies to be gone through once: where a histogram ends is only known at its end.
+    pub(super) fn open_once(&self) -> Opened<'a> {
+        let (opened, flags, reader) = self.open_counts();
+        let latency = if flags & LATENCY == 0 { Buckets::EMPTY } else { Buckets::until_zero(reader) };
+        Opened { latency, ..opened }
+    }
+
+    /// All but the histograms, which of them follow, and what they are read from.
+    fn open_counts(&self) -> (Opened<'a>, u8, Reader<'a>) {
         let mut reader = Reader { bytes: self.body };
         let (first, brief) = counts(&mut reader);
         let length = reader.number() as usize;
@@ -122,9 +146,8 @@ impl<'a> Block<'a> {
         let mut next = |at: u8| if flags & 1 << at == 0 { 0 } else { reader.number() };
         let rest =
             Rest { answered_failures: next(0), induced: next(1), request_bytes: next(2), response_bytes: next(3) };
-        let latency = if flags & LATENCY == 0 { Buckets::EMPTY } else { reader.histogram() };
-        let self_time = if flags & SELF_TIME == 0 { Buckets::EMPTY } else { reader.histogram() };
-        Opened { number: self.number, first, brief, seconds, rest, latency, self_time }
+        let (latency, self_time) = (Buckets::EMPTY, Buckets::EMPTY);
+        (Opened { number: self.number, first, brief, seconds, rest, latency, self_time }, flags, reader)
     }
 
     /// Writes it as it is.

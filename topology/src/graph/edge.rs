@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tripline_model::{BreakerState, EdgeCounts, EdgeKey, EdgeWindow, NodeKind, Reporter, Timestamp, TransitionReason};
+use tripline_model::{
+    BreakerState, EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind, Reporter, Timestamp, TransitionReason,
+};
 
 use super::brief::{Brief, narrow};
 use super::tally::{Sum, Tally};
@@ -168,11 +170,14 @@ impl EdgeState {
         self.tallies[slot(reporter)].counts(from, to)
     }
 
-    /// What the best reporter counted in `[from, to)`.
+    /// What the best reporter counted in `[from, to)`, and the latencies that it saw, of the blocks of ten seconds that the span touches.
     #[must_use]
-    pub fn best(&self, from: Timestamp, to: Timestamp) -> (Reporter, Sum) {
-        let sums = REPORTERS.into_iter().map(|reporter| (reporter, self.sum_by(reporter, from, to)));
-        sums.into_iter().find(|(_, sum)| sum.counts.requests > 0).unwrap_or((Reporter::Client, Sum::default()))
+    pub fn best(&self, from: Timestamp, to: Timestamp) -> (Reporter, EdgeCounts, Histogram) {
+        let counted = REPORTERS.into_iter().filter(|reporter| !self.tallies[slot(*reporter)].is_empty());
+        let mut traffic = counted.map(|reporter| (reporter, self.tallies[slot(reporter)].traffic(from, to)));
+        let best = traffic.find(|(_, (counts, _))| counts.requests > 0);
+        let (reporter, (counts, latency)) = best.unwrap_or((Reporter::Client, Default::default()));
+        (reporter, counts, latency)
     }
 
     /// The window `[from, from + length)` of each reporter that counted something.

@@ -173,6 +173,11 @@ impl Buckets<'_> {
     /// One without buckets.
     pub(super) const EMPTY: Self = Buckets { reader: Reader { bytes: &[] }, index: -1 };
 
+    /// The histogram in front of `reader`, of which it is not known yet where it ends: what comes after its end has no meaning.
+    pub(super) const fn until_zero(reader: Reader<'_>) -> Buckets<'_> {
+        Buckets { reader, index: -1 }
+    }
+
     /// Whether it has no bucket.
     pub(super) fn is_empty(mut self) -> bool {
         self.next().is_none()

@@ -158,6 +158,26 @@ impl Tally {
         sum
     }
 
+    /// Like [`Self::sum`], without self times.
+    pub(super) fn traffic(&self, from: Timestamp, to: Timestamp) -> (EdgeCounts, Histogram) {
+        let span = (narrow(from.as_secs()), narrow(to.as_secs()));
+        let (mut sum, mut latency) = (EdgeCounts::default(), Dense::new());
+        for block in self.touched(span) {
+            let opened = block.open_once();
+            let mut brief = Brief::default();
+            if block.is_within(span) {
+                brief = opened.brief;
+            } else {
+                block.add_to(&mut brief, span);
+            }
+            if brief.requests > 0 || brief.attempts > 0 {
+                sum.merge(&opened.counts(&brief, span));
+                latency.add(opened.latency, opened.brief.micros);
+            }
+        }
+        (sum, latency.histogram())
+    }
+
     /// Like [`Self::sum`], counts only.
     pub(super) fn counts(&self, from: Timestamp, to: Timestamp) -> EdgeCounts {
         let mut sum = EdgeCounts::default();

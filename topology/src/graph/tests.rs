@@ -24,7 +24,7 @@ fn window(client: &str, server: &str, second: u64, requests: u64) -> EdgeWindow 
 
 fn requests(graph: &ServiceGraph, id: &str, seconds: u64) -> u64 {
     let edge = graph.edge(&id.parse().unwrap()).unwrap();
-    edge.best(NOW - Duration::from_secs(seconds), NOW + Duration::from_secs(1)).1.counts.requests
+    edge.best(NOW - Duration::from_secs(seconds), NOW + Duration::from_secs(1)).1.requests
 }
 
 #[test]
