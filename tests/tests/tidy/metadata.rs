@@ -54,10 +54,10 @@ struct Kind {
 }
 
 impl Metadata {
-    /// Asks cargo, which needs no network for what is locked and already there.
+    /// Asks cargo. It names the crates of all platforms, and fetches those that no build here has needed; on a new machine some are not there.
     pub(crate) fn read() -> Self {
         let answer = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--all-features", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--all-features", "--locked"])
             .current_dir(tree::root())
             .output()
             .expect("cargo runs");
