@@ -40,10 +40,9 @@ use std::time::Duration;
 use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
-use crate::graph::EdgeState;
 use blame::Flows;
 use components::{Components, Hurt};
-use degraded::{EdgeWatch, Watches};
+use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
@@ -374,11 +373,8 @@ impl Detector {
     /// Whether a part is slow and nobody is to blame: what each service and each way takes is within its limits, only their sums are not, as when a host
     /// has less time for all of them. Where a server does not tell its own time it may be the one.
     fn is_nobodys(&self, graph: &ServiceGraph, part: &Part) -> bool {
-        let only_slow = |key: &EdgeKey| {
-            let state = graph.edge(key);
-            let watch = state.and_then(|state| self.watches.at(state));
-            watch.is_some_and(EdgeWatch::is_only_slow) && !state.is_some_and(EdgeState::is_alarmed)
-        };
+        let view = self.view(graph);
+        let only_slow = |key: &EdgeKey| graph.edge(key).is_some_and(|state| view.is_only_slow(state));
         let is_known = |key: &EdgeKey| self.services.has_baseline(&key.server);
         part.roots.is_empty() && part.edges.iter().all(|key| only_slow(key) && is_known(key))
     }

@@ -1,8 +1,8 @@
 //! Who asks for more than before? Errors and latency blame the server, demand blames the client.
 //!
-//! The requests since the onset, fifty seconds of them at most, are compared with those of the minute before. (Requests are counted when they end:
+//! The requests since the onset, five to fifty seconds of them, are compared with those of the minute before. (Requests are counted when they end:
 //! a few seconds would take the burst after a stall for demand.) Where a service gets at least 30 % more
-//! (and by a Poisson z above 4), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
+//! (and by a Poisson z above 6), the client whose requests grew most is looked at: if its own demand grew as much, it only passes it
 //! on, and the question is asked again there; if not, it is the one that asks for more. Retries do not count: a client that
 //! repeats what failed is part of the harm, not where it began. Callers from outside are where the question ends.
 //!

@@ -33,6 +33,7 @@ use super::story::{self, Reach};
 use super::trips::{EdgeTrip, Trips, TripsAlong};
 use super::{Settings, Suspect, SuspectKind};
 use crate::ServiceGraph;
+use crate::graph::EdgeState;
 use measure::Measured;
 use telling::Telling;
 
@@ -55,6 +56,11 @@ impl<'a> View<'a> {
     /// The watch of an edge.
     pub(super) fn watch(&self, key: &EdgeKey) -> Option<&'a EdgeWatch> {
         self.watches.at(self.graph.edge(key)?)
+    }
+
+    /// Whether an edge is slow and nothing else: its requests do not fail, and its breakers are closed.
+    pub(super) fn is_only_slow(&self, state: &EdgeState) -> bool {
+        self.watches.at(state).is_some_and(EdgeWatch::is_only_slow) && !state.is_alarmed()
     }
 
     /// The openings on each edge of `near`.

@@ -45,8 +45,8 @@ pub(in crate::detect) fn explained(view: &View<'_>, tracked: &Tracked, part: Par
 }
 
 fn only_slow(view: &View<'_>, edge: &NearEdge) -> bool {
-    let is_alarmed = || view.graph.at(edge.place).is_some_and(|(_, state)| state.is_alarmed());
-    view.watches.at_place(edge.place, edge.born).is_some_and(EdgeWatch::is_only_slow) && !is_alarmed()
+    let state = view.graph.at(edge.place).map(|(_, state)| state).filter(|state| state.born == edge.born);
+    state.is_some_and(|state| view.is_only_slow(state))
 }
 
 fn covers(view: &View<'_>, key: &EdgeKey, part: &Part) -> bool {

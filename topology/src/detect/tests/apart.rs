@@ -192,3 +192,28 @@ fn what_only_the_sum_of_many_small_delays_makes_slow_is_nobodys() {
     // Once it is more than each may waver by, whoever it is may be blamed.
     assert!((0..30).any(|_| !second(60).is_empty()));
 }
+
+/// As seen in the demo: requests that failed at once came back at once, and for a second the users were suspected of asking for more.
+#[test]
+fn who_comes_back_sooner_because_of_failures_is_not_suspected_of_demand() {
+    let mut shop = Shop::new();
+    shop.run(60, 0, &[]);
+    shop.second += 1;
+    for (hop, pair) in CHAIN.windows(2).enumerate() {
+        let requests = if hop <= 1 { 400 } else { 160 };
+        let is_db = hop == CHAIN.len() - 2;
+        let counts = EdgeCounts {
+            requests,
+            attempts: requests,
+            failed: 160,
+            answered_failures: 160,
+            origin_failures: if is_db { 160 } else { 0 },
+            propagated_failures: if is_db { 0 } else { 160 },
+            ..EdgeCounts::default()
+        };
+        shop.flow((pair[0], pair[1]), counts, (5 * (CHAIN.len() - hop) as u64, 4));
+    }
+    shop.breaker("shop/payments", "shop/db", BreakerState::Open);
+    shop.evaluate();
+    assert_eq!(shop.origins(), ["shop/db"]);
+}
