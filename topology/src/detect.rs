@@ -32,6 +32,7 @@ mod roots;
 mod self_time;
 mod story;
 mod trips;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +43,6 @@ use tripline_model::{BreakerTransition, EdgeKey, ServiceName, Timestamp};
 use crate::ServiceGraph;
 use blame::Flows;
 use components::{Components, Hurt};
-use degraded::Watches;
 pub(crate) use degraded::{Verdicts, allowed, is_failing};
 use incident::{Others, Tracked, View};
 use keep::Waiting;
@@ -50,12 +50,13 @@ use near::Nears;
 use roots::Part;
 use self_time::ServiceWatches;
 use trips::Trips;
+use watches::Watches;
 
 pub use blame::{Suspect, SuspectKind};
-pub use degraded::BYTES_PER_EDGE;
 pub use incident::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Incident, Level, Notice, Phase};
 pub use keep::{BaselineOf, BaselineState, KEPT, LevelState, Restored};
 pub use story::{Hop, HopEvent};
+pub use watches::BYTES_PER_EDGE;
 
 /// The thresholds of detection.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,8 +12,8 @@ use std::time::Duration;
 use petgraph::unionfind::UnionFind;
 use tripline_model::{EdgeKey, NodeKind, ServiceName, Timestamp};
 
-use super::degraded::Watches;
 use super::trips::{EdgeTrip, Trips};
+use super::watches::Watches;
 use crate::ServiceGraph;
 
 /// Calls between two tripped breakers that may be silent.

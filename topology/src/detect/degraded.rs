@@ -10,12 +10,11 @@
 use tripline_model::{EdgeKey, ServiceName, Timestamp};
 
 use super::Settings;
-use super::baseline::{FailureShare, Level, RING_BYTES};
+use super::baseline::{FailureShare, Level};
 use super::everywhere::Common;
 use super::judged::{FAILING, FAR, Judged, LATE, Limits, Run, SLOW};
-use super::keep::{BaselineOf, BaselineState, LevelState, Waiting};
+use super::keep::{BaselineOf, BaselineState, LevelState};
 use crate::ServiceGraph;
-use crate::graph::{Brief, EdgeState};
 use crate::robust::binomial_z;
 
 /// The last three verdicts, newest in the lowest bit.
@@ -39,7 +38,7 @@ impl Verdicts {
 /// One edge's past and its latest windows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EdgeWatch {
-    /// [`EdgeState::born`] of its edge; zero for none.
+    /// [`crate::graph::EdgeState::born`] of its edge; zero for none.
     born: u64,
     failures: FailureShare,
     latency: Level,
@@ -72,6 +71,16 @@ impl EdgeWatch {
             gap: known.gap.level(),
             ..Self::of(key)
         }
+    }
+
+    /// The same for the edge that was `born` then.
+    pub(super) fn born_at(self, born: u64) -> Self {
+        Self { born, ..self }
+    }
+
+    /// [`crate::graph::EdgeState::born`] of its edge; none where there is no edge.
+    pub(super) const fn born(&self) -> Option<u64> {
+        if self.born > 0 { Some(self.born) } else { None }
     }
 
     /// Its baseline as plain values.
@@ -138,7 +147,7 @@ impl EdgeWatch {
     }
 
     /// Learns from the oldest window that may still change, unless it was bad, or an incident that began at `frozen` had begun by its end.
-    fn learn_oldest(&mut self, settings: &Settings, frozen: Option<Timestamp>) {
+    pub(super) fn learn_oldest(&mut self, settings: &Settings, frozen: Option<Timestamp>) {
         let may_learn = |oldest: &Judged| !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings));
         if let Some(oldest) = self.open[0].filter(may_learn) {
             self.learn(settings, &oldest);
@@ -146,7 +155,12 @@ impl EdgeWatch {
     }
 
     /// Judges the window that starts at `from`, and those before it again that may have changed. The oldest is let go.
-    fn judge(&mut self, settings: &Settings, at: (&ServiceGraph, usize), (from, common): (Timestamp, &[Common; LATE])) {
+    pub(super) fn judge(
+        &mut self,
+        settings: &Settings,
+        at: (&ServiceGraph, usize),
+        (from, common): (Timestamp, &[Common; LATE]),
+    ) {
         if let Some(oldest) = self.open[0] {
             self.settled.push(&oldest);
         }
@@ -192,108 +206,6 @@ impl EdgeWatch {
                 if let Some(value) = value {
                     level.learn(value, self.phase);
                 }
-            }
-        }
-    }
-}
-
-/// Bytes that detection takes for each edge with full baselines of all kinds: the watch with its key, its three levels, and the last four
-/// windows of both ends that the graph keeps summed for it. The texts of names and the panes that people look at are not in it.
-pub const BYTES_PER_EDGE: usize = size_of::<EdgeWatch>()
-    + size_of::<Option<EdgeKey>>()
-    + 3 * RING_BYTES
-    + 4 * 2 * size_of::<Brief>()
-    + 2 * size_of::<u32>();
-
-// The project's bar: a kibibyte and a half.
-const _: () = assert!(BYTES_PER_EDGE <= 1_536);
-
-/// The watches of all edges, by the place of the edge in the graph: what is judged together lies together.
-#[derive(Debug, Default)]
-pub(super) struct Watches {
-    watches: Vec<EdgeWatch>,
-    keys: Vec<Option<EdgeKey>>,
-    /// Places of edges that are degraded by their counts.
-    degraded: Vec<usize>,
-    /// How often that, or what the places stand for, has changed.
-    changes: u64,
-    /// Those before this place have learned from the oldest of their windows.
-    learned: usize,
-}
-
-impl Watches {
-    pub(super) const fn new() -> Self {
-        Self { watches: Vec::new(), keys: Vec::new(), degraded: Vec::new(), changes: 0, learned: 0 }
-    }
-
-    /// That of an edge of the graph.
-    pub(super) fn at(&self, state: &EdgeState) -> Option<&EdgeWatch> {
-        self.at_place(state.place as usize, state.born)
-    }
-
-    /// That of the edge that came to a place when it was `born`.
-    pub(super) fn at_place(&self, place: usize, born: u64) -> Option<&EdgeWatch> {
-        self.watches.get(place).filter(|watch| watch.born == born)
-    }
-
-    /// Every edge that is watched with its watch, by place.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeWatch)> {
-        self.keys.iter().zip(&self.watches).filter_map(|(key, watch)| key.as_ref().map(|key| (key, watch)))
-    }
-
-    /// Lets the next of them learn, `1 / share` of all. `frozen` says by place since when an incident touches an edge.
-    pub(super) fn learn(&mut self, settings: &Settings, share: usize, frozen: &[Option<Timestamp>]) {
-        let until = self.watches.len().min(self.learned + self.watches.len().div_ceil(share));
-        for place in self.learned..until {
-            if let Some(watch) = self.watches.get_mut(place) {
-                watch.learn_oldest(settings, frozen.get(place).copied().flatten());
-            }
-        }
-        self.learned = until;
-    }
-
-    /// Judges the window that starts at `from` on every edge. All have learned before.
-    pub(super) fn judge(
-        &mut self,
-        settings: &Settings,
-        graph: &ServiceGraph,
-        (from, common): (Timestamp, &[Common; LATE]),
-    ) {
-        let before = std::mem::take(&mut self.degraded);
-        self.learned = 0;
-        for (place, watch) in self.watches.iter_mut().enumerate().filter(|(_, watch)| watch.born > 0) {
-            watch.judge(settings, (graph, place), (from, common));
-            if watch.is_degraded() {
-                self.degraded.push(place);
-            }
-        }
-        self.changes += u64::from(self.degraded != before);
-    }
-
-    /// A number that changes when other edges are degraded than before.
-    pub(super) const fn changes(&self) -> u64 {
-        self.changes
-    }
-
-    /// Every edge of the graph that is degraded by its counts, as of the last window judged.
-    pub(super) fn degraded<'a>(&'a self, graph: &'a ServiceGraph) -> impl Iterator<Item = &'a EdgeKey> {
-        let known = |place: &usize| graph.at(*place).filter(|(_, state)| self.at(state).is_some());
-        self.degraded.iter().filter_map(known).map(|(key, _)| key)
-    }
-
-    /// Makes the watches those of the graph's edges.
-    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
-        self.changes += 1;
-        self.watches.resize_with(graph.places(), EdgeWatch::default);
-        self.keys.resize(graph.places(), None);
-        for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {
-            match graph.at(place) {
-                Some((key, state)) if state.born != watch.born => {
-                    *watch = EdgeWatch { born: state.born, ..waiting.watch(key) };
-                    *known = Some(key.clone());
-                }
-                Some(_) => {}
-                None => (*watch, *known) = (EdgeWatch::default(), None),
             }
         }
     }

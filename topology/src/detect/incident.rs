@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use tripline_model::{EdgeKey, Ratio, ServiceName, Timestamp};
 
-use super::degraded::{EdgeWatch, Watches};
+use super::degraded::EdgeWatch;
 use super::demand::{self, Demand};
 use super::near::{Near, Nears};
 use super::reading::Readings;
@@ -31,6 +31,7 @@ use super::roots::{Part, Reach as Reached};
 use super::self_time::ServiceWatches;
 use super::story::{self, Reach};
 use super::trips::{EdgeTrip, Trips, TripsAlong};
+use super::watches::Watches;
 use super::{Settings, Suspect, SuspectKind};
 use crate::ServiceGraph;
 use crate::graph::EdgeState;
