@@ -113,12 +113,24 @@ impl Histogram {
     /// The `q`-quantile, `q` in 0..=1, within 4.5 % of the true one; none when empty.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<Duration> {
-        let rank = (q.clamp(0.0, 1.0) * self.total as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        self.buckets().find_map(|(index, count)| {
-            seen += u64::from(count);
-            (seen >= rank).then(|| middle(index))
-        })
+        self.quantiles([q]).map(|[quantile]| quantile)
+    }
+
+    /// Several quantiles in one pass, in ascending order, each as [`Self::quantile`] gives it.
+    #[must_use]
+    pub fn quantiles<const N: usize>(&self, ascending: [f64; N]) -> Option<[Duration; N]> {
+        let mut buckets = self.buckets();
+        let (mut index, mut seen) = (0, 0);
+        let mut quantiles = [Duration::ZERO; N];
+        for (quantile, q) in quantiles.iter_mut().zip(ascending) {
+            let rank = (q.clamp(0.0, 1.0) * self.total as f64).ceil().max(1.0) as u64;
+            while seen < rank {
+                let (next, count) = buckets.next()?;
+                (index, seen) = (next, seen + u64::from(count));
+            }
+            *quantile = middle(index);
+        }
+        Some(quantiles)
     }
 
     fn add(&mut self, index: i32, count: u32) {
@@ -188,6 +200,14 @@ mod tests {
             let rank = ((q * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len());
             let (truth, read) = (sorted[rank - 1] as f64, of(&micros).quantile(q).unwrap().as_secs_f64() * 1e6);
             prop_assert!((read / truth - 1.0).abs() <= 0.05, "{read} for {truth}");
+        }
+
+        #[test]
+        fn several_quantiles_are_each_by_itself(micros in prop::collection::vec(0u64..100_000_000, 0..50), mut qs in prop::array::uniform4(0.0f64..=1.0)) {
+            qs.sort_by(f64::total_cmp);
+            let histogram = of(&micros);
+            let alone: Vec<Duration> = qs.iter().filter_map(|q| histogram.quantile(*q)).collect();
+            prop_assert_eq!(histogram.quantiles(qs).map_or_else(Vec::new, Vec::from), alone);
         }
 
         #[test]

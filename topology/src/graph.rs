@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use brief::narrow;
+use rayon::prelude::*;
 use recent::Recent;
 use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
@@ -24,6 +25,9 @@ pub(crate) use brief::Brief;
 pub use edge::{BreakerInfo, EdgeState};
 pub use tally::Sum;
 pub(crate) use tally::{FINE_SECS, KEPT};
+
+/// Edges that are worth a core of their own: fewer are gone through by one.
+pub(crate) const EDGES_A_CORE: usize = 1_024;
 
 /// What the graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,7 +374,8 @@ impl ServiceGraph {
         let silent = self.limits.forget_after;
         let before = (self.nodes.len(), self.places.len());
         let is_silent = |(_, edge): &&(EdgeKey, EdgeState)| now.since(edge.last_seen) > silent;
-        let gone: Vec<u32> = self.edges.iter().flatten().filter(is_silent).map(|(_, edge)| edge.place).collect();
+        let all = self.edges.par_iter().with_min_len(EDGES_A_CORE).flatten_iter();
+        let gone: Vec<u32> = all.filter(is_silent).map(|(_, edge)| edge.place).collect();
         gone.into_iter().for_each(|place| self.forget(place));
         let Self { edges, callers, guarded, alarmed, alarms, nodes, places, .. } = self;
         guarded.retain(|key| {
@@ -388,12 +393,13 @@ impl ServiceGraph {
         }
         // A share of them each second: panes are merged a little later than they might be.
         const SHARE: u64 = 8;
-        let (drained_to, mut room) = (self.drained_to.unwrap_or_default(), Vec::new());
-        for (_, edge) in self.edges.iter_mut().flatten() {
+        let drained_to = self.drained_to.unwrap_or_default();
+        let edges = self.edges.par_iter_mut().with_min_len(EDGES_A_CORE).flatten_iter();
+        edges.for_each_init(Vec::new, |room, (_, edge)| {
             if (u64::from(edge.place) + now.as_secs()).is_multiple_of(SHARE) {
-                edge.thin_out(now, drained_to, &mut room);
+                edge.thin_out(now, drained_to, room);
             }
-        }
+        });
     }
 
     fn forget(&mut self, place: u32) {
@@ -415,10 +421,11 @@ impl ServiceGraph {
         let mut from = self.drained_to.unwrap_or(until - LENGTH).max(until - Duration::from_secs(600));
         let mut windows = Vec::new();
         while from < until {
-            for (key, edge) in self.edges() {
+            let edges: Vec<(&EdgeKey, &EdgeState)> = self.edges().collect();
+            windows.par_extend(edges.par_iter().with_min_len(EDGES_A_CORE).flat_map_iter(|(key, edge)| {
                 let kinds = (self.kind(&key.client), self.kind(&key.server));
-                windows.extend(edge.windows(key, kinds, from, LENGTH));
-            }
+                edge.windows(key, kinds, from, LENGTH)
+            }));
             from = from + LENGTH;
         }
         self.drained_to = Some(until.max(self.drained_to.unwrap_or_default()));

@@ -13,11 +13,14 @@
 //! failed for the edge's client, never for the server behind it: a server that nobody may call is dark, not guilty.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
+use rayon::prelude::*;
 use tripline_model::{BreakerState, EdgeCounts, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
+use crate::graph::{EDGES_A_CORE, EdgeState, NodeState};
 
 /// Failures below this number never make anything degraded.
 pub const MIN_FAILURES: u64 = 3;
@@ -76,6 +79,14 @@ pub struct EdgeSummary {
 }
 
 impl EdgeSummary {
+    /// What the best reporter counted in `[from, to)`.
+    fn of(key: &EdgeKey, state: &EdgeState, (from, to): (Timestamp, Timestamp)) -> Self {
+        let (reporter, counts, latency) = state.best(from, to);
+        let (key, breaker) = (key.clone(), state.worst_breaker());
+        let health = health(counts.requests, counts.failed, breaker);
+        Self { key, reporter, health, counts, latency, breaker, secured: state.secured }
+    }
+
     /// Attempts over requests that were attempted at all; 1 without retries and without traffic.
     #[must_use]
     pub fn attempts_per_request(&self) -> f64 {
@@ -106,83 +117,85 @@ impl GraphSummary {
     #[must_use]
     pub fn of(graph: &ServiceGraph, window: Duration, at: Timestamp) -> Self {
         let (from, to) = (at - window, at + Duration::from_secs(1));
+        let states: Vec<(&EdgeKey, &EdgeState)> = graph.edges().collect();
         // Where each edge of the graph stands in the list.
         let mut listed = vec![None; graph.places()];
-        let mut edges = Vec::with_capacity(listed.len());
-        for (key, state) in graph.edges() {
-            listed[state.place as usize] = Some(edges.len());
-            let (reporter, counts, latency) = state.best(from, to);
-            let breaker = state.worst_breaker();
-            edges.push(EdgeSummary {
-                key: key.clone(),
-                reporter,
-                health: health(counts.requests, counts.failed, breaker),
-                counts,
-                latency,
-                breaker,
-                secured: state.secured,
-            });
+        for (at, (_, state)) in states.iter().enumerate() {
+            listed[state.place as usize] = Some(at);
         }
+        // What an edge carried in a minute is read from several places of the memory: a large mesh is worth all cores.
+        let edges =
+            states.par_iter().with_min_len(EDGES_A_CORE).map(|(key, state)| EdgeSummary::of(key, state, (from, to)));
+        let edges: Vec<EdgeSummary> = edges.collect();
         let nodes = nodes_of(graph, &edges, &listed);
         Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
     }
 }
 
 /// What a node's edges tell about it: those into it, or where nobody calls it those from it.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Gathered {
-    called: bool,
     requests: u64,
     failed: u64,
     latency: Histogram,
     breaker: Option<BreakerState>,
 }
 
-/// Nodes and edges are gone through side by side, in the order of their names: looking a name up for each end of each edge took longer than
-/// reading what the edges carried.
+impl Gathered {
+    fn of(into: &[&EdgeSummary], from: &[EdgeSummary]) -> Self {
+        let mut gathered = Self::default();
+        for edge in into {
+            gathered.requests += edge.counts.requests - edge.counts.shed;
+            gathered.failed += edge.counts.failed - edge.counts.shed;
+            gathered.latency.merge(&edge.latency);
+            gathered.breaker = gathered.breaker.max(edge.breaker);
+        }
+        for edge in from.iter().filter(|_| into.is_empty()) {
+            gathered.requests += edge.counts.requests;
+            gathered.failed += edge.counts.failed;
+            gathered.latency.merge(&edge.latency);
+        }
+        gathered
+    }
+}
+
 fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary], listed: &[Option<usize>]) -> Vec<NodeSummary> {
-    let names: Vec<&ServiceName> = graph.nodes().map(|(name, _)| name).collect();
-    let mut gathered = vec![Gathered::default(); names.len()];
-    let mut at = 0;
-    for (name, place) in graph.called() {
-        let Some(edge) = listed[place].and_then(|listed| edges.get(listed)) else { continue };
-        let Some(server) = found(&names, &mut at, name).map(|at| &mut gathered[at]) else { continue };
-        server.called = true;
-        server.requests += edge.counts.requests - edge.counts.shed;
-        server.failed += edge.counts.failed - edge.counts.shed;
-        server.latency.merge(&edge.latency);
-        server.breaker = server.breaker.max(edge.breaker);
-    }
-    at = 0;
-    for edge in edges {
-        let client = found(&names, &mut at, &edge.key.client).map(|at| &mut gathered[at]);
-        let Some(client) = client.filter(|client| !client.called) else { continue };
-        client.requests += edge.counts.requests;
-        client.failed += edge.counts.failed;
-        client.latency.merge(&edge.latency);
-    }
+    let nodes: Vec<(&ServiceName, &NodeState)> = graph.nodes().collect();
+    let called = graph.called().filter_map(|(server, place)| Some((server, edges.get(listed[place]?)?)));
+    let (servers, called): (Vec<&ServiceName>, Vec<&EdgeSummary>) = called.unzip();
+    let into = runs(&nodes, servers.into_iter());
+    let from = runs(&nodes, edges.iter().map(|edge| &edge.key.client));
     let entry_points: BTreeSet<ServiceName> = graph.entry_points();
-    graph
-        .nodes()
-        .zip(gathered)
-        .map(|((name, state), Gathered { requests, failed, latency, breaker, .. })| NodeSummary {
-            name: name.clone(),
+    let summary = |(((name, state), into), from): ((&(&ServiceName, &NodeState), Range<usize>), Range<usize>)| {
+        let Gathered { requests, failed, latency, breaker } = Gathered::of(&called[into], &edges[from]);
+        NodeSummary {
+            name: (*name).clone(),
             kind: state.kind,
             health: health(requests, failed, breaker),
             requests,
             failed,
             latency,
-            entry_point: entry_points.contains(name),
-        })
-        .collect()
+            entry_point: entry_points.contains(*name),
+        }
+    };
+    nodes.par_iter().with_min_len(EDGES_A_CORE).zip(into).zip(from).map(summary).collect()
 }
 
-/// The place of a name among some in their order; `at` is where the one before was, which is not behind it.
-fn found(names: &[&ServiceName], at: &mut usize, name: &ServiceName) -> Option<usize> {
-    while names.get(*at).is_some_and(|known| *known < name) {
-        *at += 1;
-    }
-    names.get(*at).is_some_and(|known| *known == name).then_some(*at)
+/// Where each node's own lie in a list that is in the order of the nodes' names, as they are. Going through both side by side is quicker than looking
+/// each name up.
+fn runs<'a>(nodes: &[(&ServiceName, &NodeState)], listed: impl Iterator<Item = &'a ServiceName>) -> Vec<Range<usize>> {
+    let (mut listed, mut at) = (listed.peekable(), 0);
+    let run = |(name, _): &(&ServiceName, &NodeState)| {
+        while listed.next_if(|known| known < name).is_some() {
+            at += 1;
+        }
+        let start = at;
+        while listed.next_if(|known| known == name).is_some() {
+            at += 1;
+        }
+        start..at
+    };
+    nodes.iter().map(run).collect()
 }
 
 fn health(requests: u64, failed: u64, breaker: Option<BreakerState>) -> Health {

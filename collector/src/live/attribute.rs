@@ -18,6 +18,8 @@ use crate::pair::{CallReason, TracedWindow};
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long a pairing is remembered.
 const MEMORY: Duration = Duration::from_secs(300);
+/// How often what is not remembered any more is thrown away.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Windows held at most; beyond, the oldest is let go early.
 const MAX_HELD: usize = 50_000;
 /// Servers remembered at most.
@@ -30,6 +32,7 @@ pub(super) struct Attribution {
     /// Callers without a sidecar, by server, with the time they were last paired.
     callers: BTreeMap<ServiceName, BTreeMap<ServiceName, Timestamp>>,
     with_sidecar: BTreeSet<ServiceName>,
+    tidied: Timestamp,
 }
 
 impl Attribution {
@@ -67,8 +70,11 @@ impl Attribution {
             let Some((_, window)) = self.held.pop_front() else { break };
             due.extend(self.name(window, now));
         }
-        self.callers.values_mut().for_each(|callers| callers.retain(|_, at| now.since(*at) <= MEMORY));
-        self.callers.retain(|_, callers| !callers.is_empty());
+        if now.since(self.tidied) >= TIDY_EVERY {
+            self.tidied = now;
+            self.callers.values_mut().for_each(|callers| callers.retain(|_, at| now.since(*at) <= MEMORY));
+            self.callers.retain(|_, callers| !callers.is_empty());
+        }
         due
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use tripline_api as api;
 use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName};
 use tripline_topology::detect::{Candidate, Hop, HopEvent, Incident, Level, Phase};
@@ -9,6 +10,9 @@ use tripline_topology::layout::{Point, layout};
 use tripline_topology::{EdgeSummary, GraphSummary, Health, NodeSummary, ServiceGraph};
 
 use crate::clock::rfc3339;
+
+/// Fewer edges are converted by one core.
+const LEAST: usize = 1_024;
 
 /// Positions of the current generation of the graph.
 #[derive(Debug, Default)]
@@ -56,9 +60,9 @@ pub(crate) fn graph<'a>(
             for (known, summary) in nodes.iter_mut().zip(&summary.nodes) {
                 *known = node(summary, seconds, (placed, &incident_of), NodeNames::taken(known));
             }
-            for (known, summary) in edges.iter_mut().zip(&summary.edges) {
+            edges.par_iter_mut().with_min_len(LEAST).zip(&summary.edges).for_each(|(known, summary)| {
                 *known = edge(summary, seconds, EdgeNames::taken(known));
-            }
+            });
             (nodes, edges)
         }
         None => {
@@ -311,8 +315,9 @@ fn path(hops: &[Hop]) -> Vec<api::PathStep> {
 }
 
 fn latency(histogram: &Histogram) -> api::Latency {
-    let quantile = |q| histogram.quantile(q).map_or(0.0, |latency| latency.as_secs_f64() * 1e3);
-    api::Latency { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
+    let quantiles = histogram.quantiles([0.5, 0.9, 0.99]).unwrap_or_default();
+    let [p50, p90, p99] = quantiles.map(|latency| latency.as_secs_f64() * 1e3);
+    api::Latency { p50, p90, p99 }
 }
 
 const fn health(health: Health) -> api::Health {

@@ -5,7 +5,7 @@
 //! sigma 0.4), self times and bytes, for eleven minutes, so that all that is ever kept is there.
 //!
 //! Memory is that of the process above what it was before the first window, so what the allocator wastes is in it. In the last minute the detector
-//! runs as well, and each second's tick is measured by the time that the thread was on a processor: tidying up, judging, finished windows for history, and the
+//! runs as well, and each second's tick is measured by the wall, for all cores take part: tidying up, judging, finished windows for history, and the
 //! summary of the last minute.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tripline_topology::detect::{Detector, Settings};
 use tripline_topology::layout::layout;
 use tripline_topology::{GraphSummary, Limits, ServiceGraph};
 
-use crate::speed::{at, on_processor, resident};
+use crate::speed::{at, by_the_wall, resident};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -56,13 +56,13 @@ pub(crate) fn print(settings: Settings, services: usize) {
     let mut large = Large::new(services);
     let edges = large.edges.len();
     let before = resident();
-    let began = on_processor();
+    let began = by_the_wall();
     for _ in 0..FILLING {
         large.flow();
         large.graph.tidy(large.now());
         drop(large.graph.drain_windows(large.now()));
     }
-    let micros = (on_processor() - began) * 1e6 / (FILLING as f64 * 2.0 * edges as f64);
+    let micros = (by_the_wall() - began) * 1e6 / (FILLING as f64 * 2.0 * edges as f64);
     let bytes = (resident() - before) / edges as f64;
     let bars = services >= 10_000;
     println!(
@@ -149,15 +149,15 @@ impl Large {
 
     fn tick(&mut self, detector: &mut Detector, ticks: &mut Ticks) {
         let now = self.now() + Duration::from_millis(300);
-        let began = on_processor();
+        let began = by_the_wall();
         self.graph.tidy(now);
-        let tidied = on_processor();
+        let tidied = by_the_wall();
         detector.evaluate(&self.graph, now);
-        let judged = on_processor();
+        let judged = by_the_wall();
         let windows = self.graph.drain_windows(now);
-        let drained = on_processor();
+        let drained = by_the_wall();
         let summary = GraphSummary::of(&self.graph, MINUTE, now);
-        let done = on_processor();
+        let done = by_the_wall();
         assert_eq!(summary.edges.len(), self.edges.len());
         drop((windows, summary));
         ticks.tidy.push((tidied - began) * 1e3);
@@ -171,9 +171,9 @@ impl Large {
         let nodes: Vec<ServiceName> = self.graph.nodes().map(|(name, _)| name.clone()).collect();
         let edges: Vec<(ServiceName, ServiceName)> =
             self.edges.iter().map(|key| (key.client.clone(), key.server.clone())).collect();
-        let (before, began) = (resident(), on_processor());
+        let (before, began) = (resident(), by_the_wall());
         let placed = layout(&nodes, &edges, &std::collections::BTreeMap::new());
-        let took = (on_processor() - began) * 1e3;
+        let took = (by_the_wall() - began) * 1e3;
         println!(
             "{}",
             json!({"bench": "topology", "figure": "milliseconds_per_layout", "nodes": placed.len(), "edges": edges.len(), "value": took.round(),

@@ -5,6 +5,7 @@
 //! three seconds. Baselines are full from the start, because they are restored. Times are by the wall, for all cores
 //! take part: run it on a machine that has nothing else to do.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -182,17 +183,13 @@ impl Load {
     }
 
     /// Milliseconds of each evaluation, and incidents in the end.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the bench times the evaluation; nothing here runs in a paused clock"
-    )]
-    fn evaluations(&mut self, broken: bool, seconds: u64) -> (Vec<f64>, usize) {
-        let took = (0..seconds)
+    fn evaluations(&mut self, broken: bool, times: u64) -> (Vec<f64>, usize) {
+        let took = (0..times)
             .map(|_| {
                 self.flow(broken, 1);
-                let began = Instant::now();
+                let began = by_the_wall();
                 self.detector.evaluate(&self.graph, self.now() + Duration::from_millis(300));
-                began.elapsed().as_secs_f64() * 1e3
+                (by_the_wall() - began) * 1e3
             })
             .collect();
         (took, self.detector.incidents().count())
@@ -249,11 +246,11 @@ pub(crate) fn at(values: &[f64], q: f64) -> f64 {
     sorted.get(rank - 1).map_or(0.0, |value| (value * 100.0).round() / 100.0)
 }
 
-/// Seconds that this thread was on a processor. The kernel brings its account up to date at its tick and when the thread steps aside.
-pub(crate) fn on_processor() -> f64 {
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) * 1e-9
+/// Seconds by the wall, from some moment on.
+#[expect(clippy::disallowed_methods, reason = "the bench times what all cores do; nothing here runs in a paused clock")]
+pub(crate) fn by_the_wall() -> f64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    FIRST.elapsed().as_secs_f64()
 }
 
 /// Bytes of memory in use.

@@ -51,7 +51,11 @@ const TABLE: &[Row] = &[
         ours: &["tripline-model"],
         outside: Outside::Only(&["regex-lite", "saphyr", "saphyr-parser", "serde", "thiserror"]),
     },
-    Row { name: "tripline-topology", ours: &["tripline-model"], outside: Outside::Only(&["petgraph", "thiserror"]) },
+    Row {
+        name: "tripline-topology",
+        ours: &["tripline-model"],
+        outside: Outside::Only(&["petgraph", "rayon", "thiserror"]),
+    },
     Row {
         name: "tripline-recording",
         ours: &["tripline-model", "tripline-topology"],

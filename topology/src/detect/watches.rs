@@ -1,14 +1,9 @@
 //! The watches of all edges, and judging a window on all of them.
 //!
 //! With ten thousand services that is reading and writing some fifty megabytes, in which one core mostly waits for memory. Each watch is judged by
-//! itself, so that parts of them may be judged at the same time: whoever is free takes the next part, and the result does not depend on how many
-//! there are.
+//! itself, so all cores may take part; the result does not depend on how many there are.
 
-use std::num::NonZero;
-use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, Builder};
-
+use rayon::prelude::*;
 use tripline_model::{EdgeKey, Timestamp};
 
 use super::Settings;
@@ -18,14 +13,7 @@ use super::everywhere::Common;
 use super::judged::LATE;
 use super::keep::Waiting;
 use crate::ServiceGraph;
-use crate::graph::{Brief, EdgeState};
-
-/// Places that are judged in one go: about a millisecond.
-const PART: usize = 4_096;
-/// A thread costs a tenth of what it saves by so many parts.
-const PARTS: usize = 2;
-/// More do not help: memory is what they wait for.
-const WORKERS: usize = 4;
+use crate::graph::{Brief, EDGES_A_CORE, EdgeState};
 
 /// Bytes that detection takes for each edge with full baselines of all kinds: the watch with its key, its three levels, and the last four
 /// windows of both ends that the graph keeps summed for it. The texts of names and the panes that people look at are not in it.
@@ -84,45 +72,16 @@ impl Watches {
 
     /// Judges the window that starts at `from` on every edge. All have learned before.
     pub(super) fn judge(&mut self, settings: &Settings, graph: &ServiceGraph, window: (Timestamp, &[Common; LATE])) {
-        let parts = self.watches.len() / (PARTS * PART);
-        let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS).min(parts);
-        self.judge_with(workers, PART, (settings, graph, window));
-    }
-
-    /// Judges it with so many threads at most, in parts of so many places.
-    fn judge_with(
-        &mut self,
-        workers: usize,
-        part: usize,
-        (settings, graph, window): (&Settings, &ServiceGraph, (Timestamp, &[Common; LATE])),
-    ) {
-        let before = std::mem::take(&mut self.degraded);
         self.learned = 0;
-        let parts = Mutex::new(self.watches.chunks_mut(part).enumerate());
-        let work = || {
-            let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let mut degraded = Vec::new();
-            while let Some((number, watches)) = next() {
-                for (place, watch) in (number * part..).zip(watches).filter(|(_, watch)| watch.born().is_some()) {
-                    watch.judge(settings, (graph, place), window);
-                    if watch.is_degraded() {
-                        degraded.push(place);
-                    }
-                }
-            }
-            degraded
+        let judge = |(place, watch): (usize, &mut EdgeWatch)| {
+            watch.born()?;
+            watch.judge(settings, (graph, place), window);
+            watch.is_degraded().then_some(place)
         };
-        self.degraded = thread::scope(|scope| {
-            // Where no thread is to be had, there are fewer.
-            let helpers = (1..workers).filter_map(|_| Builder::new().spawn_scoped(scope, work).ok());
-            let helpers: Vec<_> = helpers.collect();
-            let own = work();
-            let join =
-                |helper: thread::ScopedJoinHandle<'_, _>| helper.join().unwrap_or_else(|panic| resume_unwind(panic));
-            helpers.into_iter().flat_map(join).chain(own).collect()
-        });
-        self.degraded.sort_unstable();
-        self.changes += u64::from(self.degraded != before);
+        let places = self.watches.par_iter_mut().with_min_len(EDGES_A_CORE).enumerate();
+        let degraded = places.filter_map(judge).collect();
+        self.changes += u64::from(self.degraded != degraded);
+        self.degraded = degraded;
     }
 
     /// A number that changes when other edges are degraded than before.
@@ -156,6 +115,7 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use tripline_model::{EdgeCounts, EdgeWindow, NodeKind, Reporter};
@@ -164,59 +124,52 @@ mod tests {
     use crate::Limits;
 
     const START: u64 = 1_000_000;
-    const EDGES: usize = 50;
+    const EDGES: usize = 3 * EDGES_A_CORE;
 
     fn key(at: usize) -> EdgeKey {
         format!("a{at}>b{at}:http").parse().unwrap()
     }
 
-    /// Three windows in which every seventh edge fails.
+    /// Two windows in which every seventh edge fails.
     fn graph() -> ServiceGraph {
-        let mut graph = ServiceGraph::new(Limits::default());
-        for second in 0..15 {
-            for at in 0..EDGES {
-                let failed = if at % 7 == 3 { 9 } else { 0 };
-                let window = EdgeWindow {
-                    key: key(at),
-                    reporter: Reporter::Client,
-                    client_kind: NodeKind::Service,
-                    server_kind: NodeKind::Service,
-                    start: Timestamp::from_secs(START + second),
-                    length: Duration::from_secs(1),
-                    counts: EdgeCounts { requests: 20, attempts: 20, failed, ..EdgeCounts::default() },
-                    latency: Default::default(),
-                    self_time: Default::default(),
-                    secured: false,
-                };
-                graph.observe(&window, Timestamp::from_secs(START + second + 1));
-            }
+        let mut graph = ServiceGraph::new(Limits { nodes: 2 * EDGES, edges: EDGES, ..Limits::default() });
+        for (second, at) in [0, 5].into_iter().flat_map(|second| (0..EDGES).map(move |at| (second, at))) {
+            let failed = if at % 7 == 3 { 9 } else { 0 };
+            let window = EdgeWindow {
+                key: key(at),
+                reporter: Reporter::Client,
+                client_kind: NodeKind::Service,
+                server_kind: NodeKind::Service,
+                start: Timestamp::from_secs(START + second),
+                length: Duration::from_secs(1),
+                counts: EdgeCounts { requests: 20, attempts: 20, failed, ..EdgeCounts::default() },
+                latency: Default::default(),
+                self_time: Default::default(),
+                secured: false,
+            };
+            graph.observe(&window, Timestamp::from_secs(START + second + 1));
         }
         graph
     }
 
     #[test]
-    fn however_many_threads_judge_the_verdicts_are_the_same() {
+    fn however_many_cores_take_part_the_verdicts_are_the_same() {
         let (graph, settings) = (graph(), Settings::default());
-        let judged = |workers: usize, part: usize| {
+        let judged = |cores: usize| {
             let mut watches = Watches::new();
             watches.follow(&graph, &mut Waiting::new());
-            for window in [0, 5, 10] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap();
+            for window in [0, 5] {
                 let from = Timestamp::from_secs(START + window);
-                watches.judge_with(workers, part, (&settings, &graph, (from, &[Common::default(); LATE])));
+                pool.install(|| watches.judge(&settings, &graph, (from, &[Common::default(); LATE])));
             }
             let onsets: Vec<_> = watches.iter().map(|(key, watch)| (key.clone(), watch.onset())).collect();
             (watches.degraded.clone(), watches.changes(), onsets)
         };
-        let alone = judged(1, EDGES);
-        assert_eq!(
-            alone.0,
-            (0..EDGES)
-                .filter(|at| graph.at(*at).is_some_and(|(known, _)| (3..EDGES).step_by(7).any(|at| key(at) == *known)))
-                .collect::<Vec<_>>()
-        );
-        assert_eq!(alone.0.len(), 7);
-        for (workers, part) in [(0, 8), (2, 8), (3, 1), (4, 7), (9, 50)] {
-            assert_eq!(judged(workers, part), alone, "{workers} threads, parts of {part}");
-        }
+        let alone = judged(1);
+        assert_eq!(alone.0.len(), (EDGES - 3).div_ceil(7));
+        let failing: BTreeSet<EdgeKey> = (3..EDGES).step_by(7).map(key).collect();
+        assert!(alone.0.iter().all(|place| graph.at(*place).is_some_and(|(known, _)| failing.contains(known))));
+        assert!(alone == judged(2) && alone == judged(5));
     }
 }
