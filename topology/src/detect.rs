@@ -349,10 +349,11 @@ impl Detector {
     /// Gives a part to the incident it belongs to, opening one or merging two where needed.
     fn assign(&mut self, graph: &ServiceGraph, part: Part, now: Timestamp) {
         let Some(matching) = self.claimants(&part, now) else { return };
+        let goes_on = |at: &usize| self.incidents.get(*at).is_some_and(|tracked| tracked.is_going_on(now));
+        if !matching.iter().any(goes_on) && self.is_nobodys(graph, &part) {
+            return;
+        }
         let Some((first, others)) = matching.split_first() else {
-            if self.is_nobodys(graph, &part) {
-                return;
-            }
             self.opened += 1;
             self.incidents.push(Tracked::open(part, now, self.opened));
             return;
@@ -371,7 +372,7 @@ impl Detector {
         self.give(graph, *first, part, now);
     }
 
-    /// Whether a part is slow and nobody is to blame: what each service and each way takes is within its limits, only their sums are not, as when a host
+    /// Whether a part is slow and nobody is to blame, so that nothing is opened for it, nor opened again: what each service and each way takes is within its limits, only their sums are not, as when a host
     /// has less time for all of them. Where a server does not tell its own time it may be the one.
     fn is_nobodys(&self, graph: &ServiceGraph, part: &Part) -> bool {
         let view = self.view(graph);

@@ -144,6 +144,8 @@ pub(super) struct Tracked {
     last_degraded: Timestamp,
     last_joined: Timestamp,
     telling: Telling,
+    /// When it was last opened again.
+    reopened: Option<Timestamp>,
     /// Since when the origin shows nothing of its own while others are degraded.
     origin_well_since: Option<Timestamp>,
     /// Whether it went into another incident.
@@ -186,6 +188,7 @@ impl Tracked {
             last_degraded: now,
             last_joined: now,
             telling: Telling::default(),
+            reopened: None,
             origin_well_since: None,
             merged: false,
             returned: None,
@@ -243,6 +246,7 @@ impl Tracked {
         self.last_degraded = now;
         if self.incident.resolved.take().is_some() {
             self.incident.phase = Phase::Spreading;
+            self.reopened = Some(now);
             self.origin_well_since = None;
             // People were told that it is over.
             self.telling.begin_again();
@@ -347,14 +351,18 @@ impl Tracked {
     }
 
     fn measure(&mut self, view: &View<'_>, others: &Others, now: Timestamp) {
-        let since = self.incident.started.window_start(view.settings.window) - view.settings.window;
-        if self.own_trips.follow(view.trips, since, &self.touched) {
+        let window = view.settings.window;
+        let started = self.incident.started.window_start(window) - window;
+        if self.own_trips.follow(view.trips, started, &self.touched) {
             self.story.is_stale = true;
         }
+        // What was before, and between, says nothing about who is behind what goes on now: other faults may have come and gone.
+        let since = self.reopened.map_or(started, |at| started.max((at - window * 3).window_start(window)));
         let near = view.nears.of(view.graph, &self.touched);
         let read = self.readings.read(view.graph, &near, (since, now));
         let measured = Measured::of(view, (&near, read), (since, now));
         let own = &self.own_trips.trips;
+        let own = own.get(own.partition_point(|known| known.trip.at < since)..).unwrap_or_default();
         let fresh = measured.candidates(view, own, &self.degraded, (&self.roots, others));
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
