@@ -163,11 +163,11 @@ wire! {
         pub entry_points: Vec<String>,
         /// How much each entry point suffers.
         pub entries: Vec<AffectedEntry>,
-        /// Share of the entry points' requests that failed since it started.
+        /// Share of the entry points' requests that failed since it started, or was last opened again.
         pub affected_request_ratio: f64,
-        /// Requests at the entry points that failed since it started.
+        /// Requests at the entry points that failed since it started, or was last opened again.
         pub requests_failed: u64,
-        /// All requests at the entry points since it started.
+        /// All requests at the entry points since then.
         pub requests_total: u64,
     }
 
