@@ -166,8 +166,10 @@ fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary], listed: &[Option<usize>
     let into = runs(&nodes, servers.into_iter());
     let from = runs(&nodes, edges.iter().map(|edge| &edge.key.client));
     let entry_points: BTreeSet<ServiceName> = graph.entry_points();
-    let summary = |(((name, state), into), from): ((&(&ServiceName, &NodeState), Range<usize>), Range<usize>)| {
-        let Gathered { requests, failed, latency, breaker } = Gathered::of(&called[into], &edges[from]);
+    let places = nodes.par_iter().with_min_len(EDGES_A_CORE).zip(into).zip(from);
+    let summed = places.map(|((node, into), from)| (node, Gathered::of(&called[into], &edges[from])));
+    let summary = |((name, state), gathered): (&(&ServiceName, &NodeState), Gathered)| {
+        let Gathered { requests, failed, latency, breaker } = gathered;
         NodeSummary {
             name: (*name).clone(),
             kind: state.kind,
@@ -178,7 +180,7 @@ fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary], listed: &[Option<usize>
             entry_point: entry_points.contains(*name),
         }
     };
-    nodes.par_iter().with_min_len(EDGES_A_CORE).zip(into).zip(from).map(summary).collect()
+    summed.map(summary).collect()
 }
 
 /// Where each node's own lie in a list that is in the order of the nodes' names, as they are. Going through both side by side is quicker than looking
