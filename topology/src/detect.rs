@@ -372,8 +372,9 @@ impl Detector {
         self.give(graph, *first, part, now);
     }
 
-    /// Whether a part is slow and nobody is to blame, so that nothing is opened for it, nor opened again: what each service and each way takes is within its limits, only their sums are not, as when a host
-    /// has less time for all of them. Where a server does not tell its own time it may be the one.
+    /// Whether a part is slow and nobody is to blame, so that nothing is opened for it, nor opened again: what each service and each way takes is
+    /// within its limits, only their sums are not, as when a host has less time for all of them. Where a server does not tell its own time it may be
+    /// the one.
     fn is_nobodys(&self, graph: &ServiceGraph, part: &Part) -> bool {
         let view = self.view(graph);
         let only_slow = |key: &EdgeKey| graph.edge(key).is_some_and(|state| view.is_only_slow(state));
