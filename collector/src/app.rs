@@ -147,7 +147,13 @@ pub async fn run(
     let mesh = MeshStore::open(config.data_dir.join("mesh.json")).map_err(AppError::Mesh)?;
 
     let (stop_history, mut parts) = (CancellationToken::new(), Parts::new());
-    named(&mut parts, "live graph", live_task);
+    // A thread is not ended with the set of parts.
+    let stop_live = CancellationToken::new();
+    let _stop_live = stop_live.clone().drop_guard();
+    parts.spawn_blocking(move || {
+        live::on_its_thread(stop_live.run_until_cancelled(live_task));
+        "live graph"
+    });
     named(&mut parts, "history", owner.run(stop_history.clone()));
     named(&mut parts, "way from the live graph to history", history::follow(history.clone(), live.clone()));
     named(&mut parts, "sum of metrics", totals);

@@ -15,6 +15,7 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tripline_api as api;
@@ -162,6 +163,14 @@ struct Outputs {
     view: watch::Sender<Arc<View>>,
     notifications: broadcast::Sender<Notification>,
     windows: broadcast::Sender<Arc<Vec<EdgeWindow>>>,
+}
+
+/// Runs the live task on this thread, which it keeps: going through a large graph would hold up whatever else a thread of the runtime has to do.
+///
+/// # Panics
+/// When the thread is not one for blocking work of a runtime.
+pub fn on_its_thread<T>(task: impl Future<Output = T>) -> T {
+    tripline_topology::with_helpers(|| Handle::current().block_on(task))
 }
 
 async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {

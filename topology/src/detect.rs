@@ -231,7 +231,7 @@ impl Detector {
         self.watches.learn(&self.settings, 1, &edges);
         if self.generation != Some(graph.generation()) {
             self.generation = Some(graph.generation());
-            self.watches.follow(graph, &mut self.waiting);
+            self.watches.follow(&self.settings, graph, &mut self.waiting);
             self.services.follow(graph, &mut self.waiting);
         }
         let mut end = first;

@@ -6,6 +6,7 @@
 //! algorithms inside and never shows in the public API. No clock, no IO, no randomness: the same events give the
 //! same incidents.
 
+mod cores;
 pub mod detect;
 pub mod graph;
 pub mod layout;
@@ -16,5 +17,6 @@ mod robust;
 mod share_out;
 pub mod summary;
 
+pub use cores::with_helpers;
 pub use graph::{BreakerInfo, Limits, NodeState, Observed, ServiceGraph, Sum};
 pub use summary::{EdgeSummary, GraphSummary, Health, NodeSummary};

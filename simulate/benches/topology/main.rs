@@ -16,6 +16,7 @@ use serde_json::json;
 use tripline_simulate::score::{self, FaultOutcome, Figure, Outcome, Recurring, Seen, mean, quantile, share};
 use tripline_simulate::suite;
 use tripline_topology::detect::{Level, Settings};
+use tripline_topology::with_helpers;
 
 struct Arguments {
     seeds: Range<u64>,
@@ -51,8 +52,8 @@ fn main() {
         return;
     }
     match arguments.only {
-        Some(Only::Speed) => return speed::print(settings, arguments.services),
-        Some(Only::Large) => return large::print(settings, arguments.services),
+        Some(Only::Speed) => return with_helpers(|| speed::print(settings, arguments.services)),
+        Some(Only::Large) => return with_helpers(|| large::print(settings, arguments.services)),
         None => {}
     }
     let outcomes = all(arguments.seeds.clone(), |seed| score::score(&suite::case(seed), settings));
@@ -63,7 +64,7 @@ fn main() {
     print_kinds(&outcomes);
     let start = arguments.seeds.start;
     if arguments.speed {
-        speed::print(settings, arguments.services);
+        with_helpers(|| speed::print(settings, arguments.services));
     }
     lasting(start..start + arguments.self_sustaining, settings, arguments.misses);
     quiet(start..start + arguments.quiet_hours, settings, arguments.misses);

@@ -45,6 +45,8 @@ pub(super) struct EdgeWatch {
     /// The server's own mean latency, and what the client waited beyond it.
     served: Level,
     gap: Level,
+    /// What these make of the next window: worked out when they learn, so that judging need not.
+    limits: Limits,
     /// Windows that may still change, oldest first.
     open: [Option<Judged>; LATE],
     /// What those before them say, and what all of them do.
@@ -73,9 +75,9 @@ impl EdgeWatch {
         }
     }
 
-    /// The same for the edge that was `born` then.
-    pub(super) fn born_at(self, born: u64) -> Self {
-        Self { born, ..self }
+    /// The same for the edge that was `born` then, ready to judge.
+    pub(super) fn born_at(self, born: u64, settings: &Settings) -> Self {
+        Self { born, limits: self.limits(settings), ..self }
     }
 
     /// [`crate::graph::EdgeState::born`] of its edge; none where there is no edge.
@@ -151,6 +153,7 @@ impl EdgeWatch {
         let may_learn = |oldest: &Judged| !oldest.is_bad() && frozen.is_none_or(|began| began > oldest.end(settings));
         if let Some(oldest) = self.open[0].filter(may_learn) {
             self.learn(settings, &oldest);
+            self.limits = self.limits(settings);
         }
     }
 
@@ -172,8 +175,7 @@ impl EdgeWatch {
                 *window = window.again(settings, at, *common);
             }
         }
-        let limits = (self.limits(settings), common[LATE - 1]);
-        self.open[LATE - 1] = Some(Judged::of(settings, at, from, limits));
+        self.open[LATE - 1] = Some(Judged::of(settings, at, from, (self.limits, common[LATE - 1])));
         self.run = self.settled;
         self.open.iter().flatten().for_each(|window| self.run.push(window));
     }

@@ -248,6 +248,9 @@ impl Tracked {
             self.incident.phase = Phase::Spreading;
             self.reopened = Some(now);
             self.origin_well_since = None;
+            // What it asked of others, and whether they kept up, was told of its first time.
+            self.demand = None;
+            self.was_limited = false;
             // People were told that it is over.
             self.telling.begin_again();
         }

@@ -23,7 +23,7 @@ pub(super) const FAR: u8 = 8;
 const DEGRADED: u8 = FAILING | SLOW | RETRYING;
 
 /// What a window is measured against. Seconds; infinite where nothing is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Limits {
     /// Normal share of failures.
     pub(super) share: f32,
@@ -118,6 +118,9 @@ impl Judged {
 
     /// Requests and failed ones among them that were seen, without those that they stand for.
     pub(super) fn seen(&self) -> (u64, u64) {
+        if self.weight <= 1.0 {
+            return (self.asked.into(), self.failed.into());
+        }
         let seen = |count: u32| (f64::from(count) / f64::from(self.weight)).round() as u64;
         (seen(self.asked), seen(self.failed))
     }

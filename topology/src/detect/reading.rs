@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayon::prelude::*;
 use tripline_model::{Reporter, Timestamp};
 
 use super::near::{Near, NearEdge};
 use crate::ServiceGraph;
-use crate::graph::{Brief, KEPT};
+use crate::graph::{Brief, EDGES_A_CORE, KEPT};
 
 /// What was counted on one edge.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +73,8 @@ pub(super) fn latest(
     graph: &ServiceGraph,
     near: &Near,
     (from, now): (Timestamp, Timestamp),
-) -> impl Iterator<Item = Counts> {
-    near.edges.iter().map(move |edge| {
+) -> impl IndexedParallelIterator<Item = Counts> {
+    near.edges.par_iter().map(move |edge| {
         let mut counts = Counts::default();
         counts.add_windows(graph, edge.place, (from, now + SECOND));
         counts
@@ -106,7 +107,7 @@ impl Readings {
         graph: &'a ServiceGraph,
         near: &'a Arc<Near>,
         (since, now): (Timestamp, Timestamp),
-    ) -> impl Iterator<Item = Counts> + 'a {
+    ) -> impl IndexedParallelIterator<Item = Counts> + 'a {
         let until = graph.settled_at(now).max(since);
         if Arc::ptr_eq(&self.near, near) && self.goes_on((since, until)) {
             self.go_on(graph, (since, until), now);
@@ -114,7 +115,7 @@ impl Readings {
             self.past = self.settled(graph, near, (since, until), now);
         }
         (self.near, self.span) = (Arc::clone(near), (since, until));
-        near.edges.iter().zip(&self.past).map(move |(edge, past)| {
+        near.edges.par_iter().zip(&self.past).map(move |(edge, past)| {
             let mut counts = past.counts.clone();
             counts.add_windows(graph, edge.place, (until, now + SECOND));
             counts
@@ -129,15 +130,17 @@ impl Readings {
     /// Adds what came on the same edges up to a later time.
     fn go_on(&mut self, graph: &ServiceGraph, (since, until): (Timestamp, Timestamp), now: Timestamp) {
         let is_out_of_reach = now.since(since) > KEPT;
-        for (edge, past) in self.near.edges.iter().zip(&mut self.past) {
+        let from = self.span.1;
+        let edges = self.near.edges.par_iter().zip(&mut self.past).with_min_len(EDGES_A_CORE);
+        edges.for_each(|(edge, past)| {
             let old = graph.old_at(edge.place);
             if past.old == old || is_out_of_reach {
-                past.counts.add_windows(graph, edge.place, (self.span.1, until));
+                past.counts.add_windows(graph, edge.place, (from, until));
             } else {
                 past.counts = Counts::tallied(graph, edge.place, (since, until));
             }
             past.old = old;
-        }
+        });
     }
 
     /// What each edge carried from the one time to the other, by what is known already.

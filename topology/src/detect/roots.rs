@@ -47,7 +47,7 @@ pub(super) fn split(
     let since = now.window_start(view.settings.window) - view.settings.window * WINDOWS;
     let near = view.nears.of(view.graph, &component);
     let trips = view.trips_along(&near);
-    let flows = flows(view, (&near, latest(view.graph, &near, (since, now)), &trips), (since, now));
+    let (flows, _) = flows(view, (&near, latest(view.graph, &near, (since, now)), &trips), (since, now));
     let mut roots = roots(view, (&near, &trips), (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
     let roots: Vec<Suspect> = roots.into_iter().collect();

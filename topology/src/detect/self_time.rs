@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
+use rayon::prelude::*;
 use tripline_model::{ServiceName, Timestamp};
 
 use super::Settings;
@@ -15,7 +16,10 @@ use super::degraded::{Verdicts, limit, phase};
 use super::everywhere::Common;
 use super::judged::LATE;
 use super::keep::Waiting;
-use crate::ServiceGraph;
+use crate::{NodeState, ServiceGraph};
+
+/// Services that are worth a core of their own: fewer are gone through by one.
+const SERVICES_A_CORE: usize = 1_024;
 
 /// One window of a service's self time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +76,17 @@ impl ServiceWatch {
         self.open.rotate_left(1);
         let limit = limit(settings, &self.level).unwrap_or(f64::INFINITY);
         self.open[LATE - 1] = Some(SelfTime { end, limit, count: 0, micros: 0 });
+    }
+
+    /// Reads what was counted in its windows. Answers the mean of each and the normal one, where a leaf has both.
+    fn count(&mut self, settings: &Settings, node: &NodeState, length: u32) -> [Option<(f64, f64)>; LATE] {
+        let normal = self.level.median_and_mad().map(|(median, _)| median).filter(|_| self.is_leaf);
+        self.open.each_mut().map(|window| {
+            let window = window.as_mut()?;
+            let start = window.end - Duration::from_secs(length.into());
+            (window.count, window.micros) = node.self_time(start, length);
+            window.mean(settings).zip(normal)
+        })
     }
 
     fn judge(&mut self, settings: &Settings, common: &[Common; LATE]) {
@@ -133,20 +148,19 @@ impl ServiceWatches {
     pub(super) fn judge(&mut self, settings: &Settings, graph: &ServiceGraph, end: Timestamp) -> [Common; LATE] {
         self.have_learned = false;
         let length = graph.window_secs();
-        let mut leaves: [Vec<(f64, f64)>; LATE] = Default::default();
         // Both are in the order of names and have the same names.
-        for (watch, (_, node)) in self.watches.values_mut().zip(graph.nodes()) {
+        let mut watches: Vec<_> = self.watches.values_mut().zip(graph.nodes()).collect();
+        let count = |(watch, (_, node)): &mut (&mut ServiceWatch, (&ServiceName, &NodeState))| {
             watch.open_next(settings, end);
-            let normal = watch.level.median_and_mad().map(|(median, _)| median).filter(|_| watch.is_leaf);
-            for (window, leaves) in watch.open.iter_mut().zip(&mut leaves) {
-                let Some(window) = window else { continue };
-                let start = window.end - Duration::from_secs(length.into());
-                (window.count, window.micros) = node.self_time(start, length);
-                leaves.extend(window.mean(settings).zip(normal));
-            }
-        }
-        let common = leaves.map(|leaves| Common::of(&leaves));
-        self.watches.values_mut().for_each(|watch| watch.judge(settings, &common));
+            watch.count(settings, node, length)
+        };
+        let leaves: Vec<_> = watches.par_iter_mut().with_min_len(SERVICES_A_CORE).map(count).collect();
+        let common = std::array::from_fn(|window| {
+            let leaves: Vec<(f64, f64)> = leaves.iter().filter_map(|leaf| leaf[window]).collect();
+            Common::of(&leaves)
+        });
+        let judge = |(watch, _): &mut (&mut ServiceWatch, _)| watch.judge(settings, &common);
+        watches.par_iter_mut().with_min_len(SERVICES_A_CORE).for_each(judge);
         common
     }
 

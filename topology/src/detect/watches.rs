@@ -96,14 +96,14 @@ impl Watches {
     }
 
     /// Makes the watches those of the graph's edges.
-    pub(super) fn follow(&mut self, graph: &ServiceGraph, waiting: &mut Waiting) {
+    pub(super) fn follow(&mut self, settings: &Settings, graph: &ServiceGraph, waiting: &mut Waiting) {
         self.changes += 1;
         self.watches.resize_with(graph.places(), EdgeWatch::default);
         self.keys.resize(graph.places(), None);
         for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {
             match graph.at(place) {
                 Some((key, state)) if watch.born() != Some(state.born) => {
-                    *watch = waiting.watch(key).born_at(state.born);
+                    *watch = waiting.watch(key).born_at(state.born, settings);
                     *known = Some(key.clone());
                 }
                 Some(_) => {}
@@ -157,7 +157,7 @@ mod tests {
         let (graph, settings) = (graph(), Settings::default());
         let judged = |cores: usize| {
             let mut watches = Watches::new();
-            watches.follow(&graph, &mut Waiting::new());
+            watches.follow(&settings, &graph, &mut Waiting::new());
             let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap();
             for window in [0, 5] {
                 let from = Timestamp::from_secs(START + window);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayon::prelude::*;
 use tripline_model::{EdgeKey, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
 use super::{Blast, Candidate, EntryHurt, Evidence, EvidenceKind, Others, View, open, ways};
@@ -14,7 +15,7 @@ use crate::detect::near::{Near, NearEdge};
 use crate::detect::reading::Counts;
 use crate::detect::trips::{EdgeTrip, Trip, TripsAlong};
 use crate::detect::{Suspect, SuspectKind};
-use crate::graph::Brief;
+use crate::graph::{Brief, EDGES_A_CORE};
 
 /// Candidates kept; those beyond have next to no share.
 pub(super) const MAX_CANDIDATES: usize = 5;
@@ -34,7 +35,7 @@ pub(super) struct Measured {
 
 /// What people are told of one edge.
 #[derive(Debug)]
-struct Counted {
+pub(in crate::detect) struct Counted {
     requests: u32,
     failed: u32,
     attempts: u32,
@@ -59,12 +60,10 @@ impl Measured {
     /// `read` is what every edge of the affected services carried in `[since, now]`.
     pub(super) fn of(
         view: &View<'_>,
-        (near, read): (&Arc<Near>, impl Iterator<Item = Counts>),
+        (near, read): (&Arc<Near>, impl IndexedParallelIterator<Item = Counts>),
         (since, now): (Timestamp, Timestamp),
     ) -> Self {
-        let mut counts = Vec::with_capacity(near.edges.len());
-        let read = read.inspect(|read| counts.push(Counted::of(&read.best())));
-        let flows = flows(view, (near, read, &view.trips_along(near)), (since, now));
+        let (flows, counts) = flows(view, (near, read, &view.trips_along(near)), (since, now));
         let entry_points = view.nears.entry_points(view.graph);
         let targets = targets(view, near, &entry_points);
         Self { flows, counts, targets, entry_points, near: Arc::clone(near), span: (since, now + SECOND) }
@@ -250,22 +249,39 @@ impl Measured {
     }
 }
 
-/// What the edges have carried in `[since, now]`, as it was read, above normal.
+/// What one edge has carried.
+struct Carried {
+    flow: Flow,
+    counted: Counted,
+    /// Requests with a self time of its server, and their seconds.
+    own: (f64, f64),
+}
+
+/// What the edges have carried in `[since, now]`, as it was read: above normal, and as people are told.
 pub(in crate::detect) fn flows(
     view: &View<'_>,
-    (near, read, trips): (&Arc<Near>, impl Iterator<Item = Counts>, &TripsAlong),
+    (near, read, trips): (&Arc<Near>, impl IndexedParallelIterator<Item = Counts>, &TripsAlong),
     (since, now): (Timestamp, Timestamp),
-) -> Flows {
-    let mut lives = ways::Lives::new(view, (since, now));
-    let mut flows = Vec::with_capacity(near.edges.len());
-    // Requests with a self time, and their seconds, by service.
-    let mut own = vec![(0.0, 0.0); near.services.len()];
-    for (at, (edge, read)) in near.edges.iter().zip(read).enumerate() {
-        let flow = flow(view, edge, (&read, trips.of(at)), since);
-        flows.push(Flow { lost: lives.lost(edge, &flow), ..flow });
+) -> (Flows, Vec<Counted>) {
+    let carried = |(at, (edge, read)): (usize, (&NearEdge, Counts))| {
         let served = read.served();
+        Carried {
+            flow: flow(view, edge, (&read, trips.of(at)), since),
+            counted: Counted::of(&read.best()),
+            own: (f64::from(served.self_timed), served.self_micros as f64 * 1e-6),
+        }
+    };
+    let carried: Vec<Carried> =
+        near.edges.par_iter().zip(read).with_min_len(EDGES_A_CORE).enumerate().map(carried).collect();
+    let mut lives = ways::Lives::new(view, (since, now));
+    let (mut flows, mut counts) = (Vec::with_capacity(carried.len()), Vec::with_capacity(carried.len()));
+    // By service.
+    let mut own = vec![(0.0, 0.0); near.services.len()];
+    for (edge, carried) in near.edges.iter().zip(carried) {
         let sum: &mut (f64, f64) = &mut own[edge.server];
-        *sum = (sum.0 + f64::from(served.self_timed), sum.1 + served.self_micros as f64 * 1e-6);
+        *sum = (sum.0 + carried.own.0, sum.1 + carried.own.1);
+        flows.push(Flow { lost: lives.lost(edge, &carried.flow), ..carried.flow });
+        counts.push(carried.counted);
     }
     // Seconds of self time above normal, where a sidecar knows it.
     let normal = view.services.normal_self_times(near.services.iter().map(|service| &service.name));
@@ -274,7 +290,7 @@ pub(in crate::detect) fn flows(
         (*count > 0.0).then(|| (seconds - normal * count).max(0.0))
     };
     let self_time: Vec<Option<f64>> = normal.zip(&own).map(above).collect();
-    Flows::new(Arc::clone(near), flows, &self_time)
+    (Flows::new(Arc::clone(near), flows, &self_time), counts)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
