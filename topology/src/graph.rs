@@ -27,7 +27,7 @@ pub use tally::Sum;
 pub(crate) use tally::{FINE_SECS, KEPT};
 
 /// Edges that are worth a core of their own: fewer are gone through by one.
-pub(crate) const EDGES_A_CORE: usize = 1_024;
+pub(crate) const EDGES_A_CORE: usize = 8_192;
 
 /// What the graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

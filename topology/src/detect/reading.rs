@@ -11,7 +11,10 @@ use tripline_model::{Reporter, Timestamp};
 
 use super::near::{Near, NearEdge};
 use crate::ServiceGraph;
-use crate::graph::{Brief, EDGES_A_CORE, KEPT};
+use crate::graph::{Brief, KEPT};
+
+/// Edges of an incident that are worth a core of their own: of each more is read than of one that is only judged.
+pub(super) const EDGES_A_CORE: usize = 2_048;
 
 /// What was counted on one edge.
 #[derive(Debug, Clone, Default)]

@@ -19,7 +19,7 @@ use super::keep::Waiting;
 use crate::{NodeState, ServiceGraph};
 
 /// Services that are worth a core of their own: fewer are gone through by one.
-const SERVICES_A_CORE: usize = 1_024;
+const SERVICES_A_CORE: usize = 2_048;
 
 /// One window of a service's self time.
 #[derive(Debug, Clone, Copy, PartialEq)]

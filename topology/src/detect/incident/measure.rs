@@ -12,10 +12,10 @@ use crate::detect::blame::{Flow, Flows};
 use crate::detect::degraded::EdgeWatch;
 use crate::detect::judged::network_gap;
 use crate::detect::near::{Near, NearEdge};
-use crate::detect::reading::Counts;
+use crate::detect::reading::{Counts, EDGES_A_CORE};
 use crate::detect::trips::{EdgeTrip, Trip, TripsAlong};
 use crate::detect::{Suspect, SuspectKind};
-use crate::graph::{Brief, EDGES_A_CORE};
+use crate::graph::Brief;
 
 /// Candidates kept; those beyond have next to no share.
 pub(super) const MAX_CANDIDATES: usize = 5;
