@@ -157,23 +157,24 @@ impl Readings {
         let goes_on = self.goes_on((since, until));
         // What the tallies do not reach any more is kept as it was read.
         let is_out_of_reach = now.since(since) > KEPT;
-        let mut known = self.near.edges.iter().zip(&self.past).filter(|_| goes_on).peekable();
+        let known = |edge: &NearEdge, old: u32| {
+            let at = self.near.edges.binary_search_by(|before| before.key.cmp(&edge.key)).ok().filter(|_| goes_on)?;
+            let (before, past) = (self.near.edges.get(at)?, self.past.get(at)?);
+            (before.place == edge.place && (past.old == old || is_out_of_reach)).then_some(past)
+        };
         let past = |edge: &NearEdge| {
-            while known.next_if(|(before, _)| before.key < edge.key).is_some() {}
             let old = graph.old_at(edge.place);
-            let is_same = |before: &(&NearEdge, &Past)| {
-                before.0.key == edge.key && before.0.place == edge.place && (before.1.old == old || is_out_of_reach)
-            };
-            match known.next_if(is_same) {
-                Some((_, before)) => {
+            let counts = match known(edge, old) {
+                Some(before) => {
                     let mut counts = before.counts.clone();
                     counts.add_windows(graph, edge.place, (self.span.1, until));
-                    Past { old, counts }
+                    counts
                 }
-                None => Past { old, counts: Counts::tallied(graph, edge.place, (since, until)) },
-            }
+                None => Counts::tallied(graph, edge.place, (since, until)),
+            };
+            Past { old, counts }
         };
-        near.edges.iter().map(past).collect()
+        near.edges.par_iter().with_min_len(EDGES_A_CORE).map(past).collect()
     }
 }
 

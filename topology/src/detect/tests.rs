@@ -451,10 +451,9 @@ fn an_opening_waits_a_moment_for_breakers_further_down() {
     }
 }
 
-#[test]
-fn who_asks_five_times_as_often_is_found_also_when_breakers_above_let_hardly_anybody_ask() {
-    let mut shop = Shop::new();
-    let counts = |requests: u64, failed: u64, (shed, origin): (u64, u64)| EdgeCounts {
+/// What a client and a server counted in a second; of those that failed, so many were shed and so many began at the server.
+fn counted(requests: u64, failed: u64, (shed, origin): (u64, u64)) -> EdgeCounts {
+    EdgeCounts {
         requests,
         failed,
         shed,
@@ -463,25 +462,57 @@ fn who_asks_five_times_as_often_is_found_also_when_breakers_above_let_hardly_any
         origin_failures: origin,
         propagated_failures: failed - shed - origin,
         ..EdgeCounts::default()
-    };
-    let mut second = |at_web: EdgeCounts, at_feed: EdgeCounts, at_rank: EdgeCounts| {
-        shop.second += 1;
-        shop.flow(("user", "shop/web"), at_web, (12, 4));
-        shop.flow(("shop/web", "shop/feed"), at_feed, (8, 4));
-        shop.flow(("shop/feed", "shop/rank"), at_rank, (4, 4));
+    }
+}
+
+impl Shop {
+    /// A second of users who read a feed, which asks for ranks. Both breakers open once ranks fail.
+    fn feed(&mut self, at_web: EdgeCounts, at_feed: EdgeCounts, at_rank: EdgeCounts) -> Option<Candidate> {
+        self.second += 1;
+        self.flow(("user", "shop/web"), at_web, (12, 4));
+        self.flow(("shop/web", "shop/feed"), at_feed, (8, 4));
+        self.flow(("shop/feed", "shop/rank"), at_rank, (4, 4));
         if at_rank.failed > 0 {
-            shop.breaker("shop/feed", "shop/rank", BreakerState::Open);
-            shop.breaker("shop/web", "shop/feed", BreakerState::Open);
+            self.breaker("shop/feed", "shop/rank", BreakerState::Open);
+            self.breaker("shop/web", "shop/feed", BreakerState::Open);
         }
-        shop.heartbeat();
-        shop.evaluate();
-        shop.latest.values().next().map(|incident| incident.candidates[0].clone())
-    };
-    let well = counts(40, 0, (0, 0));
-    (0..60).for_each(|_| assert_eq!(second(well, well, well), None));
-    // Eight requests come through before the breakers open, and become forty calls.
-    second(counts(40, 40, (0, 0)), counts(40, 40, (32, 0)), counts(40, 30, (0, 30)));
-    let dark = || (counts(40, 40, (0, 0)), counts(40, 40, (40, 0)), counts(0, 0, (0, 0)));
-    let last = (0..10).filter_map(|_| second(dark().0, dark().1, dark().2)).last().unwrap();
+        self.heartbeat();
+        self.evaluate();
+        self.latest.values().next().map(|incident| incident.candidates[0].clone())
+    }
+
+    /// Eight requests of one second come through before the breakers open, and become forty calls; then so many seconds without any.
+    fn feed_asks_too_much(&mut self, dark_for: u64) -> Option<Candidate> {
+        self.feed(counted(40, 40, (0, 0)), counted(40, 40, (32, 0)), counted(40, 30, (0, 30)));
+        let dark = [counted(40, 40, (0, 0)), counted(40, 40, (40, 0)), counted(0, 0, (0, 0))];
+        (0..dark_for).filter_map(|_| self.feed(dark[0], dark[1], dark[2])).last()
+    }
+}
+
+#[test]
+fn who_asks_five_times_as_often_is_found_also_when_breakers_above_let_hardly_anybody_ask() {
+    let mut shop = Shop::new();
+    let well = counted(40, 0, (0, 0));
+    (0..60).for_each(|_| assert_eq!(shop.feed(well, well, well), None));
+    let last = shop.feed_asks_too_much(10).unwrap();
     assert_eq!((last.suspect.service.to_string(), last.kind), ("shop/feed".into(), SuspectKind::Demand));
+}
+
+#[test]
+fn who_once_asked_too_much_is_suspected_of_what_it_does_when_its_incident_is_opened_again() {
+    let mut shop = Shop::new();
+    let well = counted(40, 0, (0, 0));
+    (0..60).for_each(|_| drop(shop.feed(well, well, well)));
+    // Whose demand it was is settled after a minute.
+    let last = shop.feed_asks_too_much(70).unwrap();
+    assert_eq!((last.suspect.service.to_string(), last.kind), ("shop/feed".into(), SuspectKind::Demand));
+    for (client, server) in [("shop/feed", "shop/rank"), ("shop/web", "shop/feed")] {
+        shop.breaker(client, server, BreakerState::Closed);
+    }
+    (0..180).for_each(|_| drop(shop.feed(well, well, well)));
+    assert_eq!(shop.only().phase, Phase::Resolved);
+    let (passed_on, own) = (counted(40, 30, (0, 0)), counted(40, 30, (0, 30)));
+    let last = (0..30).filter_map(|_| shop.feed(passed_on, own, counted(40, 0, (0, 0)))).last().unwrap();
+    assert_eq!((shop.only().resolved, last.kind), (None, SuspectKind::Errors));
+    assert_eq!(last.suspect.service, ServiceName::from("shop/feed"));
 }

@@ -97,7 +97,6 @@ impl Watches {
 
     /// Makes the watches those of the graph's edges.
     pub(super) fn follow(&mut self, settings: &Settings, graph: &ServiceGraph, waiting: &mut Waiting) {
-        self.changes += 1;
         self.watches.resize_with(graph.places(), EdgeWatch::default);
         self.keys.resize(graph.places(), None);
         for (place, (watch, known)) in self.watches.iter_mut().zip(&mut self.keys).enumerate() {

@@ -127,3 +127,43 @@ fn moment(now: Timestamp) -> impl Fn(Brief) -> u32 {
     let fine_from = now.as_secs().saturating_sub(FINE_SECS.into());
     move |pane| if u64::from(pane.start) < fine_from { pane.start / 10 } else { pane.start }
 }
+
+#[cfg(test)]
+mod tests {
+    use tripline_model::{EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind};
+
+    use super::*;
+    use crate::{Limits, ServiceGraph};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    #[test]
+    fn a_breaker_is_expected_to_trip_on_the_failures_that_retries_have_always_hidden() {
+        let key: EdgeKey = "shop/web>shop/cart:http".parse().unwrap();
+        let trip = Trip {
+            at: NOW,
+            reason: TransitionReason::ConsecutiveFailures,
+            induced: false,
+            unanswered: false,
+            numbers: (1_000, 5, 5.0),
+        };
+        for (retries, expected) in [(0, false), (500, true)] {
+            let mut graph = ServiceGraph::new(Limits::default());
+            let window = EdgeWindow {
+                key: key.clone(),
+                reporter: Reporter::Client,
+                client_kind: NodeKind::Service,
+                server_kind: NodeKind::Service,
+                start: NOW - Duration::from_secs(10),
+                length: Duration::from_secs(1),
+                counts: EdgeCounts { requests: 500, attempts: 500 + retries, retries, ..EdgeCounts::default() },
+                latency: Histogram::default(),
+                self_time: Histogram::default(),
+                secured: false,
+            };
+            graph.observe(&window, NOW);
+            let by_chance = tripped_by_chance((graph.edge(&key).unwrap(), &[trip]), NOW, 0.01);
+            assert_eq!(by_chance, expected, "{retries} retries");
+        }
+    }
+}
