@@ -11,6 +11,7 @@ pub(crate) mod folded;
 pub mod learned;
 mod sidecars;
 mod state;
+pub(crate) mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::batch::Batch;
 use crate::clock;
 use learned::Learned;
 use state::{Effects, State};
+use ticks::Ticks;
 
 pub use tripline_topology::Limits;
 pub use tripline_topology::detect::{Notice, Settings};
@@ -35,8 +37,8 @@ const QUEUE: usize = 512;
 const QUESTIONS: usize = 64;
 /// Notifications that a slow receiver may be behind.
 const NOTIFICATIONS: usize = 256;
-/// Ten-second window sets that a slow receiver may be behind.
-const WINDOWS: usize = 16;
+/// Sets of finished windows, one a second, that a slow receiver may be behind.
+const WINDOWS: usize = 160;
 
 /// What everyone may see, published once a second and at once when an incident changes. Immutable.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ pub struct View {
     /// Unresolved incidents and those resolved within the last hour, newest first.
     pub incidents: Vec<api::Incident>,
     /// Every breaker known: open ones first, then by id.
-    pub breakers: Vec<api::Breaker>,
+    pub breakers: Arc<Vec<api::Breaker>>,
     /// The latest transitions, newest first, at most 200.
     pub transitions: Vec<api::Transition>,
     /// Every sidecar that reported within the last ten minutes.
@@ -80,8 +82,8 @@ pub struct Counters {
     pub peers_retracted: u64,
     /// Calls dropped because they fell on too many edges and seconds at once.
     pub calls_dropped: u64,
-    /// Microseconds that the last tick took, with the view that was made after it.
-    pub tick_us: u64,
+    /// How long the ticks took.
+    pub ticks: Ticks,
 }
 
 /// Something that is due to be told, with the incident as it is now. `alerts_sent` already counts this one.
@@ -102,7 +104,7 @@ pub struct Live {
     pub views: watch::Receiver<Arc<View>>,
     /// Notifications due; a receiver that lags loses the oldest, which is counted by whoever lags.
     pub notifications: broadcast::Sender<Notification>,
-    /// Finished ten-second windows of all edges, for history.
+    /// Finished ten-second windows, for history: each second those of a share of the edges.
     pub windows: broadcast::Sender<Arc<Vec<EdgeWindow>>>,
     queries: mpsc::Sender<Query>,
 }

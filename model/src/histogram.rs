@@ -7,6 +7,7 @@
 //!
 //! Storage is dense between the lowest and the highest bucket in use: a second of one edge rarely spans 40.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// OTLP's `scale` of every histogram here: buckets per doubling are `2^SCALE`.
@@ -166,7 +167,12 @@ fn index_of(micros: u64) -> i32 {
 
 /// The geometric middle of a bucket, the value that halves its relative error.
 fn middle(index: i32) -> Duration {
-    Duration::from_secs_f64(((f64::from(index) + 0.5) / f64::from(1 << SCALE)).exp2() * 1e-6)
+    static MIDDLES: LazyLock<[Duration; MAX_INDEX as usize + 1]> = LazyLock::new(|| {
+        let of = |index: usize| (index as f64 + 0.5) / f64::from(1 << SCALE);
+        std::array::from_fn(|index| Duration::from_secs_f64(of(index).exp2() * 1e-6))
+    });
+    let index = usize::try_from(index).unwrap_or(0).min(MIDDLES.len() - 1);
+    MIDDLES.get(index).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod packed;
 mod recent;
 mod tally;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use brief::narrow;
@@ -22,12 +22,19 @@ use recent::Recent;
 use tripline_model::{EdgeKey, EdgeWindow, NodeKind, Protocol, Reporter, ServiceName, Timestamp};
 
 pub(crate) use brief::Brief;
+use edge::Noted;
 pub use edge::{BreakerInfo, EdgeState};
+pub(crate) use packed::Dense;
 pub use tally::Sum;
 pub(crate) use tally::{FINE_SECS, KEPT};
 
 /// Edges that are worth a core of their own: fewer are gone through by one.
 pub(crate) const EDGES_A_CORE: usize = 8_192;
+
+/// How often all edges are looked through for silent ones.
+const LOOK_THROUGH: Duration = Duration::from_secs(8);
+/// Finished windows are handed out for one in so many edges each second.
+const SHARES: usize = 10;
 
 /// What the graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,16 +131,21 @@ pub struct ServiceGraph {
     /// Their places, by key and by server and client.
     places: BTreeMap<EdgeKey, u32>,
     callers: BTreeMap<(ServiceName, ServiceName, Protocol), u32>,
-    /// Edges with a breaker, and those of them of which one is not closed.
-    guarded: BTreeSet<EdgeKey>,
+    /// Edges with a breaker, with their places, and those of them of which one is not closed.
+    guarded: BTreeMap<EdgeKey, u32>,
     alarmed: BTreeSet<EdgeKey>,
     /// How often that has changed while no edge did.
     alarms: u64,
+    /// How often anything that is known of a breaker has changed.
+    breaker_changes: u64,
     /// The detector's windows, by place of the edge.
     recent: Recent,
     generation: u64,
     began: Option<Timestamp>,
-    drained_to: Option<Timestamp>,
+    /// Up to when windows were handed out, by share of the edges.
+    drained_to: [Option<Timestamp>; SHARES],
+    /// When it was last looked through for silent edges.
+    looked_through: Option<Timestamp>,
 }
 
 impl ServiceGraph {
@@ -147,13 +159,15 @@ impl ServiceGraph {
             free: Vec::new(),
             places: BTreeMap::new(),
             callers: BTreeMap::new(),
-            guarded: BTreeSet::new(),
+            guarded: BTreeMap::new(),
             alarmed: BTreeSet::new(),
             alarms: 0,
+            breaker_changes: 0,
             recent: Recent::default(),
             generation: 0,
             began: None,
-            drained_to: None,
+            drained_to: [None; SHARES],
+            looked_through: None,
         }
     }
 
@@ -230,7 +244,7 @@ impl ServiceGraph {
 
     /// The edges that have a breaker, by key.
     pub fn guarded(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeState)> {
-        self.guarded.iter().filter_map(|key| self.at(*self.places.get(key)? as usize))
+        self.guarded.values().filter_map(|place| self.at(*place as usize))
     }
 
     /// The calls to a service from clients that `wanted` wants: others are not even looked up.
@@ -252,6 +266,12 @@ impl ServiceGraph {
     /// A number that changes with [`Self::alarmed`], unless [`Self::generation`] does.
     pub(crate) const fn alarms(&self) -> u64 {
         self.alarms
+    }
+
+    /// A number that changes whenever anything changes that is known of a breaker.
+    #[must_use]
+    pub const fn breaker_changes(&self) -> u64 {
+        self.breaker_changes
     }
 
     /// A number that changes whenever a window comes late on the edge at a place.
@@ -339,6 +359,7 @@ impl ServiceGraph {
         let room = self.limits.breakers_per_edge;
         let Some(Some((_, edge))) = self.edges.get_mut(place) else { return false };
         let noted = edge.note_breaker(breaker, room, now);
+        self.breaker_changes += u64::from(noted == Noted::Changed);
         let is_alarmed = edge.is_alarmed();
         if is_alarmed != self.alarmed.contains(&key) {
             if is_alarmed {
@@ -348,10 +369,8 @@ impl ServiceGraph {
             };
             self.alarms += 1;
         }
-        if !self.guarded.contains(&key) {
-            self.guarded.insert(key);
-        }
-        noted
+        self.guarded.entry(key).or_insert(place as u32);
+        noted != Noted::Refused
     }
 
     /// Takes back an edge that only spans told of and that turned out to lead elsewhere; with it the node at its end, when nothing
@@ -371,65 +390,101 @@ impl ServiceGraph {
 
     /// Forgets what was silent for long and thins out what is old. Call about once a second.
     pub fn tidy(&mut self, now: Timestamp) {
-        let silent = self.limits.forget_after;
         let before = (self.nodes.len(), self.places.len());
-        let is_silent = |(_, edge): &&(EdgeKey, EdgeState)| now.since(edge.last_seen) > silent;
-        let all = self.edges.par_iter().with_min_len(EDGES_A_CORE).flatten_iter();
-        let gone: Vec<u32> = all.filter(is_silent).map(|(_, edge)| edge.place).collect();
-        gone.into_iter().for_each(|place| self.forget(place));
-        let Self { edges, callers, guarded, alarmed, alarms, nodes, places, .. } = self;
-        guarded.retain(|key| {
-            let slot = places.get(key).and_then(|place| edges.get_mut(*place as usize));
-            let Some(Some((_, edge))) = slot else { return false };
-            edge.tidy_breakers(now);
-            if !edge.is_alarmed() {
-                *alarms += u64::from(alarmed.remove(key));
-            }
-            edge.breakers().next().is_some()
-        });
-        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(places, callers, name));
+        self.tidy_breakers(now);
+        if self.looked_through.is_none_or(|at| now.since(at) >= LOOK_THROUGH) {
+            self.looked_through = Some(now);
+            self.forget_silent(now);
+        }
         if before != (self.nodes.len(), self.places.len()) {
             self.generation += 1;
         }
         // A share of them each second: panes are merged a little later than they might be.
-        const SHARE: u64 = 8;
-        let drained_to = self.drained_to.unwrap_or_default();
-        let edges = self.edges.par_iter_mut().with_min_len(EDGES_A_CORE).flatten_iter();
-        edges.for_each_init(Vec::new, |room, (_, edge)| {
-            if (u64::from(edge.place) + now.as_secs()).is_multiple_of(SHARE) {
-                edge.thin_out(now, drained_to, room);
+        const SHARE: usize = 8;
+        let drained_to = self.drained_to.map(Option::unwrap_or_default);
+        let turn = now.as_secs() as usize % SHARE;
+        let slots = self.edges.par_iter_mut().skip(turn).step_by(SHARE).with_min_len(EDGES_A_CORE / SHARE);
+        slots.for_each_init(Vec::new, |room, slot| {
+            if let Some((_, edge)) = slot {
+                edge.thin_out(now, drained_to[edge.place as usize % SHARES], room);
             }
         });
+    }
+
+    /// Forgets breakers whose sidecar has gone silent.
+    fn tidy_breakers(&mut self, now: Timestamp) {
+        let places: Vec<u32> = self.guarded.values().copied().collect();
+        let places = places.into_par_iter().with_min_len(EDGES_A_CORE);
+        let is_silent = |place: &u32| self.at(*place as usize).is_some_and(|(_, edge)| edge.has_silent_breaker(now));
+        let silent: Vec<u32> = places.filter(is_silent).collect();
+        for place in silent {
+            let Some(Some((key, edge))) = self.edges.get_mut(place as usize) else { continue };
+            edge.tidy_breakers(now);
+            self.breaker_changes += 1;
+            if !edge.is_alarmed() {
+                self.alarms += u64::from(self.alarmed.remove(key));
+            }
+            if edge.breakers().next().is_none() {
+                self.guarded.remove(key);
+            }
+        }
+    }
+
+    fn forget_silent(&mut self, now: Timestamp) {
+        let silent = self.limits.forget_after;
+        let is_silent = |(_, edge): &&(EdgeKey, EdgeState)| now.since(edge.last_seen) > silent;
+        let all = self.edges.par_iter().with_min_len(EDGES_A_CORE).flatten_iter();
+        let gone: Vec<u32> = all.filter(is_silent).map(|(_, edge)| edge.place).collect();
+        gone.into_iter().for_each(|place| self.forget(place));
+        let Self { callers, nodes, places, .. } = self;
+        nodes.retain(|name, node| now.since(node.last_seen) <= silent || is_an_end(places, callers, name));
     }
 
     fn forget(&mut self, place: u32) {
         let Some((key, _)) = self.edges.get_mut(place as usize).and_then(Option::take) else { return };
         self.free.push(place);
         self.places.remove(&key);
-        self.guarded.remove(&key);
+        self.breaker_changes += u64::from(self.guarded.remove(&key).is_some());
         self.alarmed.remove(&key);
         self.callers.remove(&(key.server, key.client, key.protocol));
     }
 
-    /// The finished ten-second windows of all edges and reporters that were not drained before, oldest first.
+    /// The finished ten-second windows of edges and reporters that were not drained before; of each edge oldest first. Call about once a second.
     ///
-    /// A window is finished 15 s after its end; what arrives later is in the live graph but not in these.
+    /// A window is finished 15 s after its end; what arrives later is in the live graph but not in these. Edges take turns, a tenth of them each second:
+    /// nobody waits for a hundred thousand windows at once.
     pub fn drain_windows(&mut self, now: Timestamp) -> Vec<EdgeWindow> {
         const LENGTH: Duration = Duration::from_secs(10);
         const SLACK: Duration = Duration::from_secs(15);
-        let until = (now - SLACK).window_start(LENGTH);
-        let mut from = self.drained_to.unwrap_or(until - LENGTH).max(until - Duration::from_secs(600));
         let mut windows = Vec::new();
-        while from < until {
-            let edges: Vec<(&EdgeKey, &EdgeState)> = self.edges().collect();
-            windows.par_extend(edges.par_iter().with_min_len(EDGES_A_CORE).flat_map_iter(|(key, edge)| {
-                let kinds = (self.kind(&key.client), self.kind(&key.server));
-                edge.windows(key, kinds, from, LENGTH)
-            }));
-            from = from + LENGTH;
+        for share in 0..SHARES {
+            let until = (now - SLACK - Duration::from_secs(share as u64)).window_start(LENGTH);
+            let drained_to = self.drained_to[share];
+            let mut from = drained_to.unwrap_or(until - LENGTH).max(until - KEPT);
+            while from < until {
+                windows.par_extend(self.finished(share, (from, LENGTH)));
+                from = from + LENGTH;
+            }
+            self.drained_to[share] = Some(until.max(drained_to.unwrap_or_default()));
         }
-        self.drained_to = Some(until.max(self.drained_to.unwrap_or_default()));
         windows
+    }
+
+    /// The windows `[from, from + length)` of a share of the edges.
+    fn finished(
+        &self,
+        share: usize,
+        (from, length): (Timestamp, Duration),
+    ) -> impl ParallelIterator<Item = EdgeWindow> + '_ {
+        // Looking each name up among all nodes would take longer than all the rest.
+        let others = self.nodes.iter().filter(|(_, node)| node.kind != NodeKind::Service);
+        let others: HashMap<&ServiceName, NodeKind> = others.map(|(name, node)| (name, node.kind)).collect();
+        let kind = move |name| others.get(name).copied().unwrap_or(NodeKind::Service);
+        let places = (share..self.edges.len()).into_par_iter().step_by(SHARES).with_min_len(EDGES_A_CORE / SHARES);
+        places.filter_map(|place| self.at(place)).flat_map_iter(move |(key, edge)| {
+            let kinds = (kind(&key.client), kind(&key.server));
+            edge.windows(key, kinds, from, length)
+        })
     }
 
     /// What a node stands for.

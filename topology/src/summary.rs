@@ -12,7 +12,6 @@
 //! The least number of failures keeps a ratio over a handful of requests from flapping. Requests shed on an edge count as
 //! failed for the edge's client, never for the server behind it: a server that nobody may call is dark, not guilty.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,10 +19,12 @@ use rayon::prelude::*;
 use tripline_model::{BreakerState, EdgeCounts, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
-use crate::graph::{EDGES_A_CORE, EdgeState, NodeState};
+use crate::graph::{Dense, EDGES_A_CORE, EdgeState, NodeState};
 
 /// Failures below this number never make anything degraded.
 pub const MIN_FAILURES: u64 = 3;
+/// Nodes that are worth a core of their own: each reads what all its callers saw.
+const NODES_A_CORE: usize = 512;
 const FAILING: f64 = 0.10;
 const DEGRADED: f64 = 0.01;
 
@@ -42,9 +43,9 @@ pub enum Health {
 
 /// A node over one window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NodeSummary {
+pub struct NodeSummary<'a> {
     /// Its name.
-    pub name: ServiceName,
+    pub name: &'a ServiceName,
     /// What it stands for.
     pub kind: NodeKind,
     /// How well it does.
@@ -61,9 +62,9 @@ pub struct NodeSummary {
 
 /// An edge over one window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EdgeSummary {
+pub struct EdgeSummary<'a> {
     /// Which.
-    pub key: EdgeKey,
+    pub key: &'a EdgeKey,
     /// Who counted.
     pub reporter: Reporter,
     /// How well it does.
@@ -78,13 +79,14 @@ pub struct EdgeSummary {
     pub secured: bool,
 }
 
-impl EdgeSummary {
+impl<'a> EdgeSummary<'a> {
     /// What the best reporter counted in `[from, to)`.
-    fn of(key: &EdgeKey, state: &EdgeState, (from, to): (Timestamp, Timestamp)) -> Self {
-        let (reporter, counts, latency) = state.best(from, to);
-        let (key, breaker) = (key.clone(), state.worst_breaker());
+    fn of(key: &'a EdgeKey, state: Option<&EdgeState>, (from, to): (Timestamp, Timestamp)) -> Self {
+        let nothing = || (Reporter::Client, EdgeCounts::default(), Histogram::default());
+        let (reporter, counts, latency) = state.map_or_else(nothing, |state| state.best(from, to));
+        let breaker = state.and_then(EdgeState::worst_breaker);
         let health = health(counts.requests, counts.failed, breaker);
-        Self { key, reporter, health, counts, latency, breaker, secured: state.secured }
+        Self { key, reporter, health, counts, latency, breaker, secured: state.is_some_and(|state| state.secured) }
     }
 
     /// Attempts over requests that were attempted at all; 1 without retries and without traffic.
@@ -97,7 +99,7 @@ impl EdgeSummary {
 
 /// The graph over `[at - window, at)`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GraphSummary {
+pub struct GraphSummary<'a> {
     /// End of the window.
     pub at: Timestamp,
     /// Its length.
@@ -107,28 +109,94 @@ pub struct GraphSummary {
     /// As [`ServiceGraph::generation`].
     pub generation: u64,
     /// By name.
-    pub nodes: Vec<NodeSummary>,
+    pub nodes: Vec<NodeSummary<'a>>,
     /// By key.
-    pub edges: Vec<EdgeSummary>,
+    pub edges: Vec<EdgeSummary<'a>>,
 }
 
-impl GraphSummary {
-    /// Reads `[at - window, at]`, the second of `at` included.
+impl<'a> GraphSummary<'a> {
+    /// Reads `[at - window, at]`, the second of `at` included. `outline` is that of the same graph, and made anew when nodes or edges have come or gone.
     #[must_use]
-    pub fn of(graph: &ServiceGraph, window: Duration, at: Timestamp) -> Self {
-        let (from, to) = (at - window, at + Duration::from_secs(1));
-        let states: Vec<(&EdgeKey, &EdgeState)> = graph.edges().collect();
-        // Where each edge of the graph stands in the list.
-        let mut listed = vec![None; graph.places()];
-        for (at, (_, state)) in states.iter().enumerate() {
-            listed[state.place as usize] = Some(at);
-        }
+    pub fn of(graph: &'a ServiceGraph, outline: &'a mut Outline, window: Duration, at: Timestamp) -> Self {
+        outline.follow(graph);
+        let span = (at - window, at + Duration::from_secs(1));
         // What an edge carried in a minute is read from several places of the memory: a large mesh is worth all cores.
-        let edges =
-            states.par_iter().with_min_len(EDGES_A_CORE).map(|(key, state)| EdgeSummary::of(key, state, (from, to)));
-        let edges: Vec<EdgeSummary> = edges.collect();
-        let nodes = nodes_of(graph, &edges, &listed);
+        let all = outline.edges.par_iter().with_min_len(EDGES_A_CORE);
+        let state = |place: u32| graph.at(place as usize).map(|(_, state)| state);
+        let edges: Vec<EdgeSummary<'_>> = all.map(|(key, place)| EdgeSummary::of(key, state(*place), span)).collect();
+        let nodes = outline.nodes(graph, &edges);
         Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
+    }
+}
+
+/// Where the edges of each node are: the same for as long as none comes or goes, and in a large graph slow to find.
+#[derive(Debug, Clone, Default)]
+pub struct Outline {
+    generation: Option<u64>,
+    /// Edges with their places, by key.
+    edges: Vec<(EdgeKey, u32)>,
+    /// Where edges stand among those, by server and client.
+    called: Vec<u32>,
+    nodes: Vec<Ends>,
+}
+
+/// What begins and ends at a node.
+#[derive(Debug, Clone)]
+struct Ends {
+    /// Its own among those that are called.
+    into: Range<usize>,
+    /// Its own among the edges.
+    from: Range<usize>,
+    entry_point: bool,
+}
+
+impl Outline {
+    fn follow(&mut self, graph: &ServiceGraph) {
+        if self.generation == Some(graph.generation()) {
+            return;
+        }
+        let edges: Vec<(&EdgeKey, &EdgeState)> = graph.edges().collect();
+        let mut listed = vec![0; graph.places()];
+        for (at, (_, state)) in (0..).zip(&edges) {
+            listed[state.place as usize] = at;
+        }
+        let nodes: Vec<&ServiceName> = graph.nodes().map(|(name, _)| name).collect();
+        let (servers, called): (Vec<&ServiceName>, Vec<u32>) =
+            graph.called().map(|(server, place)| (server, listed[place])).unzip();
+        let into = runs(&nodes, servers.into_iter());
+        let from = runs(&nodes, edges.iter().map(|(key, _)| &key.client));
+        let entry_points = graph.entry_points();
+        let ends = nodes.iter().zip(into).zip(from).map(|((name, into), from)| Ends {
+            into,
+            from,
+            entry_point: entry_points.contains(*name),
+        });
+        *self = Self {
+            generation: Some(graph.generation()),
+            nodes: ends.collect(),
+            edges: edges.into_iter().map(|(key, state)| (key.clone(), state.place)).collect(),
+            called,
+        };
+    }
+
+    fn nodes<'a>(&self, graph: &'a ServiceGraph, edges: &[EdgeSummary<'_>]) -> Vec<NodeSummary<'a>> {
+        let named: Vec<(&ServiceName, &NodeState)> = graph.nodes().collect();
+        let with_ends = named.par_iter().with_min_len(NODES_A_CORE).zip(&self.nodes);
+        let summary = |((name, state), ends): (&(&'a ServiceName, &NodeState), &Ends)| {
+            let into = self.called[ends.into.clone()].iter().map(|at| &edges[*at as usize]);
+            let from = &edges[ends.from.clone()];
+            let Gathered { requests, failed, latency, breaker } = Gathered::of(into, from);
+            NodeSummary {
+                name,
+                kind: state.kind,
+                health: health(requests, failed, breaker),
+                requests,
+                failed,
+                latency: latency.histogram(),
+                entry_point: ends.entry_point,
+            }
+        };
+        with_ends.map(summary).collect()
     }
 }
 
@@ -137,20 +205,21 @@ impl GraphSummary {
 struct Gathered {
     requests: u64,
     failed: u64,
-    latency: Histogram,
+    latency: Dense,
     breaker: Option<BreakerState>,
 }
 
 impl Gathered {
-    fn of(into: &[&EdgeSummary], from: &[EdgeSummary]) -> Self {
+    fn of<'a>(into: impl ExactSizeIterator<Item = &'a EdgeSummary<'a>>, from: &[EdgeSummary<'_>]) -> Self {
         let mut gathered = Self::default();
+        let is_called = into.len() > 0;
         for edge in into {
             gathered.requests += edge.counts.requests - edge.counts.shed;
             gathered.failed += edge.counts.failed - edge.counts.shed;
             gathered.latency.merge(&edge.latency);
             gathered.breaker = gathered.breaker.max(edge.breaker);
         }
-        for edge in from.iter().filter(|_| into.is_empty()) {
+        for edge in from.iter().filter(|_| !is_called) {
             gathered.requests += edge.counts.requests;
             gathered.failed += edge.counts.failed;
             gathered.latency.merge(&edge.latency);
@@ -159,35 +228,11 @@ impl Gathered {
     }
 }
 
-fn nodes_of(graph: &ServiceGraph, edges: &[EdgeSummary], listed: &[Option<usize>]) -> Vec<NodeSummary> {
-    let nodes: Vec<(&ServiceName, &NodeState)> = graph.nodes().collect();
-    let called = graph.called().filter_map(|(server, place)| Some((server, edges.get(listed[place]?)?)));
-    let (servers, called): (Vec<&ServiceName>, Vec<&EdgeSummary>) = called.unzip();
-    let into = runs(&nodes, servers.into_iter());
-    let from = runs(&nodes, edges.iter().map(|edge| &edge.key.client));
-    let entry_points: BTreeSet<ServiceName> = graph.entry_points();
-    let places = nodes.par_iter().with_min_len(EDGES_A_CORE).zip(into).zip(from);
-    let summed = places.map(|((node, into), from)| (node, Gathered::of(&called[into], &edges[from])));
-    let summary = |((name, state), gathered): (&(&ServiceName, &NodeState), Gathered)| {
-        let Gathered { requests, failed, latency, breaker } = gathered;
-        NodeSummary {
-            name: (*name).clone(),
-            kind: state.kind,
-            health: health(requests, failed, breaker),
-            requests,
-            failed,
-            latency,
-            entry_point: entry_points.contains(*name),
-        }
-    };
-    summed.map(summary).collect()
-}
-
 /// Where each node's own lie in a list that is in the order of the nodes' names, as they are. Going through both side by side is quicker than looking
 /// each name up.
-fn runs<'a>(nodes: &[(&ServiceName, &NodeState)], listed: impl Iterator<Item = &'a ServiceName>) -> Vec<Range<usize>> {
+fn runs<'a>(nodes: &[&ServiceName], listed: impl Iterator<Item = &'a ServiceName>) -> Vec<Range<usize>> {
     let (mut listed, mut at) = (listed.peekable(), 0);
-    let run = |(name, _): &(&ServiceName, &NodeState)| {
+    let run = |name: &&ServiceName| {
         while listed.next_if(|known| known < name).is_some() {
             at += 1;
         }

@@ -70,7 +70,7 @@ pub(super) async fn breakers(State(app): State<App>, Params(params): Params<Rang
         let range = range(params.from.as_deref(), params.to.as_deref())?;
         app.parts.history.transitions(range, MAX_TRANSITIONS).await?
     };
-    Ok(Json(api::BreakerList { breakers: view.breakers.clone(), transitions, next: None }))
+    Ok(Json(api::BreakerList { breakers: view.breakers.to_vec(), transitions, next: None }))
 }
 
 /// Every sidecar that reported within the last ten minutes.

@@ -90,7 +90,7 @@ pub(crate) fn view() -> View {
             edges: vec![edge("shop/web", "shop/cart")],
         },
         incidents: vec![incident("A", api::Phase::Spreading)],
-        breakers: vec![breaker(api::BreakerState::Open)],
+        breakers: Arc::new(vec![breaker(api::BreakerState::Open)]),
         transitions: vec![transition(1)],
         proxies: vec![proxy("shop/cart")],
         counters: live::Counters { windows: 3, ..live::Counters::default() },

@@ -11,7 +11,7 @@ use tripline_topology::{EdgeSummary, GraphSummary, Health, NodeSummary, ServiceG
 
 use crate::clock::rfc3339;
 
-/// Fewer edges are converted by one core.
+/// Fewer nodes or edges are converted by one core.
 const LEAST: usize = 1_024;
 
 /// Positions of the current generation of the graph.
@@ -19,11 +19,13 @@ const LEAST: usize = 1_024;
 pub(crate) struct Placed {
     generation: Option<u64>,
     positions: BTreeMap<ServiceName, Point>,
+    /// The same in the order of the summary's nodes.
+    listed: Vec<Point>,
 }
 
 impl Placed {
     /// Lays the graph out anew when nodes or edges came or went since.
-    pub(crate) fn place(&mut self, summary: &GraphSummary) {
+    pub(crate) fn place(&mut self, summary: &GraphSummary<'_>) {
         if self.generation == Some(summary.generation) {
             return;
         }
@@ -31,6 +33,7 @@ impl Placed {
         let edges: Vec<(ServiceName, ServiceName)> =
             summary.edges.iter().map(|edge| (edge.key.client.clone(), edge.key.server.clone())).collect();
         self.positions = layout(&nodes, &edges, &self.positions);
+        self.listed = nodes.iter().map(|name| self.positions.get(name).copied().unwrap_or_default()).collect();
         self.generation = Some(summary.generation);
     }
 }
@@ -38,7 +41,7 @@ impl Placed {
 /// The graph with health, positions and open incidents. `spare` is one that nobody looks at any more: where it has the same nodes and
 /// edges, it is filled again, for making half a million texts each second would cost a large mesh more than everything else.
 pub(crate) fn graph<'a>(
-    summary: &GraphSummary,
+    summary: &GraphSummary<'_>,
     placed: &Placed,
     incidents: impl Iterator<Item = &'a api::Incident>,
     spare: Option<api::Graph>,
@@ -55,24 +58,22 @@ pub(crate) fn graph<'a>(
         spare.generation == summary.generation
             && (spare.nodes.len(), spare.edges.len()) == (summary.nodes.len(), summary.edges.len())
     };
+    let of_nodes = summary.nodes.par_iter().with_min_len(LEAST).zip(&placed.listed);
+    let of_edges = summary.edges.par_iter().with_min_len(LEAST);
     let (nodes, edges) = match spare.filter(is_same) {
         Some(api::Graph { mut nodes, mut edges, .. }) => {
-            for (known, summary) in nodes.iter_mut().zip(&summary.nodes) {
-                *known = node(summary, seconds, (placed, &incident_of), NodeNames::taken(known));
-            }
-            edges.par_iter_mut().with_min_len(LEAST).zip(&summary.edges).for_each(|(known, summary)| {
-                *known = edge(summary, seconds, EdgeNames::taken(known));
+            nodes.par_iter_mut().zip(of_nodes).for_each(|(known, (of, at))| {
+                *known = node(of, seconds, (*at, &incident_of), NodeNames::taken(known));
+            });
+            edges.par_iter_mut().zip(of_edges).for_each(|(known, of)| {
+                *known = edge(of, seconds, EdgeNames::taken(known));
             });
             (nodes, edges)
         }
-        None => {
-            let nodes = summary.nodes.iter();
-            let edges = summary.edges.iter();
-            (
-                nodes.map(|of| node(of, seconds, (placed, &incident_of), NodeNames::of(&of.name))).collect(),
-                edges.map(|of| edge(of, seconds, EdgeNames::of(&of.key))).collect(),
-            )
-        }
+        None => (
+            of_nodes.map(|(of, at)| node(of, seconds, (*at, &incident_of), NodeNames::of(of.name))).collect(),
+            of_edges.map(|of| edge(of, seconds, EdgeNames::of(of.key))).collect(),
+        ),
     };
     let (at, window_seconds) = (rfc3339(summary.at), summary.window.as_secs_f64());
     api::Graph { at, window_seconds, generation: summary.generation, nodes, edges }
@@ -122,12 +123,11 @@ impl EdgeNames {
 }
 
 fn node(
-    summary: &NodeSummary,
+    summary: &NodeSummary<'_>,
     seconds: f64,
-    (placed, incident_of): (&Placed, &BTreeMap<&str, &str>),
+    (at, incident_of): (Point, &BTreeMap<&str, &str>),
     NodeNames { id, namespace, name }: NodeNames,
 ) -> api::Node {
-    let at = placed.positions.get(&summary.name).copied().unwrap_or_default();
     api::Node {
         namespace,
         name,
@@ -144,7 +144,7 @@ fn node(
     }
 }
 
-fn edge(summary: &EdgeSummary, seconds: f64, names: EdgeNames) -> api::Edge {
+fn edge(summary: &EdgeSummary<'_>, seconds: f64, names: EdgeNames) -> api::Edge {
     let EdgeNames { id, client, server, protocol, reporter } = names;
     let counted_by = match summary.reporter {
         Reporter::Client => "client",

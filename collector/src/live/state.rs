@@ -7,7 +7,7 @@ use std::time::Duration;
 use tripline_api as api;
 use tripline_model::{BreakerTransition, EdgeKey, EdgeWindow, Protocol, ServiceName, SidecarReport, Timestamp};
 use tripline_topology::detect::{Detector, Settings};
-use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, ServiceGraph};
+use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, Outline, ServiceGraph};
 
 use super::attribute::Attribution;
 use super::convert::{self, Placed};
@@ -48,7 +48,10 @@ pub(super) struct State {
     openings: Openings,
     /// Newest first, with the time of resolution.
     incidents: Vec<(api::Incident, Option<Timestamp>)>,
+    outline: Outline,
     placed: Placed,
+    /// As of so many changes.
+    breakers: (u64, Arc<Vec<api::Breaker>>),
     /// The view before the published one, for its memory.
     retired: Option<Arc<View>>,
     counters: Counters,
@@ -66,7 +69,9 @@ impl State {
             transitions: VecDeque::new(),
             openings: Openings::default(),
             incidents: Vec::new(),
+            outline: Outline::default(),
             placed: Placed::default(),
+            breakers: (0, Arc::default()),
             retired: None,
             counters: Counters::default(),
         }
@@ -96,7 +101,7 @@ impl State {
 
     /// Notes how long a tick took, with its view.
     pub(super) fn note_tick(&mut self, took: Duration) {
-        self.counters.tick_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.counters.ticks.note(took);
     }
 
     /// Once a second: lets late halves go, judges, tidies.
@@ -130,7 +135,7 @@ impl State {
     }
 
     fn graph_in(&mut self, spare: Option<api::Graph>, window: Duration, now: Timestamp) -> api::Graph {
-        let summary = GraphSummary::of(&self.graph, window, now);
+        let summary = GraphSummary::of(&self.graph, &mut self.outline, window, now);
         self.placed.place(&summary);
         convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident), spare)
     }
@@ -162,11 +167,20 @@ impl State {
         View {
             graph: self.graph_in(spare, VIEW_WINDOW, now),
             incidents: self.incidents.iter().map(|(incident, _)| incident.clone()).collect(),
-            breakers: convert::breakers(&self.graph),
+            breakers: self.breakers(),
             transitions: self.transitions.iter().cloned().collect(),
             proxies: self.sidecars.list(now),
             counters,
         }
+    }
+
+    /// Every breaker: with tens of thousands of them, hardly ever another list than a second ago.
+    fn breakers(&mut self) -> Arc<Vec<api::Breaker>> {
+        let changes = self.graph.breaker_changes();
+        if self.breakers.0 != changes {
+            self.breakers = (changes, Arc::new(convert::breakers(&self.graph)));
+        }
+        Arc::clone(&self.breakers.1)
     }
 
     fn take_report(&mut self, report: &SidecarReport, received_at: Timestamp, now: Timestamp) {

@@ -87,7 +87,7 @@ async fn a_closed_breaker_is_exported_as_zero() {
     let (metrics, _task) = prepare(&live, Vec::new());
     for (state, number) in [(BreakerState::Closed, "0"), (BreakerState::HalfOpen, "1"), (BreakerState::Open, "2")] {
         feed.views
-            .send_replace(Arc::new(crate::live::View { breakers: vec![values::breaker(state)], ..values::view() }));
+            .send_replace(Arc::new(crate::live::View { breakers: Arc::new(vec![values::breaker(state)]), ..values::view() }));
         let text = metrics.encode();
         let line = text.lines().find(|line| line.starts_with("tripline_breaker_state{")).unwrap();
         assert!(line.ends_with(&format!(" {number}.0")), "{line}");

@@ -64,14 +64,20 @@ pub(super) async fn add_up(
     published: watch::Sender<Arc<Totals>>,
     mut windows: broadcast::Receiver<Arc<Vec<EdgeWindow>>>,
 ) {
-    let mut totals = Totals::default();
     loop {
-        match windows.recv().await {
-            Ok(windows) => totals.add(&windows),
-            Err(broadcast::error::RecvError::Lagged(lost)) => totals.lost += lost,
+        let finished = match windows.recv().await {
+            Ok(windows) => Ok(windows),
+            Err(broadcast::error::RecvError::Lagged(lost)) => Err(lost),
             Err(broadcast::error::RecvError::Closed) => return,
-        }
-        published.send_replace(Arc::new(totals.clone()));
+        };
+        // They are copied only while a scrape reads them.
+        published.send_modify(|totals| {
+            let totals = Arc::make_mut(totals);
+            match finished {
+                Ok(windows) => totals.add(&windows),
+                Err(lost) => totals.lost += lost,
+            }
+        });
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
 use tokio::sync::watch;
 use tripline_api::{BreakerState, Level};
 
 use super::encode;
 use super::sample::Sample;
+use crate::live::ticks::{BOUNDS_MS, Ticks};
 use crate::live::{Counters, View};
 
 /// Breakers with series of their own; open ones come first, so those beyond are closed.
@@ -28,8 +30,18 @@ impl Collector for Views {
         samples.extend(breakers(&view));
         samples.extend(incidents(&view));
         samples.extend(sizes(&view));
-        encode::samples(&mut encoder, samples)
+        encode::samples(&mut encoder, samples)?;
+        ticks(&mut encoder, &view.counters.ticks)
     }
+}
+
+fn ticks(encoder: &mut DescriptorEncoder<'_>, ticks: &Ticks) -> Result<(), fmt::Error> {
+    let help = "Time that ticks of the live graph took, with their views";
+    let mut metric = encoder.encode_descriptor("tripline_collector_tick_seconds", help, None, MetricType::Histogram)?;
+    let bounds = BOUNDS_MS.iter().map(|bound| f64::from(*bound) / 1e3).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(ticks.counts).collect();
+    let count = ticks.counts.iter().sum();
+    metric.encode_histogram::<[(&str, &str); 0]>(ticks.took.as_secs_f64(), count, &buckets, None)
 }
 
 fn own(counters: &Counters) -> Vec<Sample> {
@@ -68,11 +80,6 @@ fn own(counters: &Counters) -> Vec<Sample> {
             "tripline_collector_calls_dropped",
             "Calls told by spans that fell on too many edges and seconds at once",
             counters.calls_dropped,
-        ),
-        Sample::gauge(
-            "tripline_collector_tick_seconds",
-            "Time that the last tick of the live graph took, with its view",
-            counters.tick_us as f64 / 1e6,
         ),
     ]
 }

@@ -51,6 +51,17 @@ pub struct EdgeState {
     pub(crate) has_retried: bool,
 }
 
+/// What became of a breaker's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// There was no room for it.
+    Refused,
+    /// Nothing new.
+    Same,
+    /// It is new, or differs from what was known.
+    Changed,
+}
+
 const REPORTERS: [Reporter; 3] = [Reporter::Client, Reporter::Server, Reporter::Spans];
 
 pub(super) const fn slot(reporter: Reporter) -> usize {
@@ -88,20 +99,23 @@ impl EdgeState {
         self.last_seen = self.last_seen.max(now);
     }
 
-    pub(super) fn note_breaker(&mut self, mut breaker: BreakerInfo, room: usize, now: Timestamp) -> bool {
+    /// Notes a breaker; at most `room` are kept.
+    pub(super) fn note_breaker(&mut self, mut breaker: BreakerInfo, room: usize, now: Timestamp) -> Noted {
         let key = (breaker.client_instance.clone(), breaker.breaker.clone());
         match self.breakers.get(&key) {
             // A status says nothing of the reason, and a late one must not undo a newer transition.
-            Some((known, _)) if known.since > breaker.since => return true,
+            Some((known, _)) if known.since > breaker.since => return Noted::Same,
             Some((known, _)) if known.state == breaker.state && breaker.last_reason.is_none() => {
                 breaker.last_reason = known.last_reason;
             }
-            None if self.breakers.len() >= room => return false,
+            None if self.breakers.len() >= room => return Noted::Refused,
             _ => {}
         }
-        self.breakers.insert(key, (breaker, now));
         self.last_seen = self.last_seen.max(now);
-        true
+        match self.breakers.insert(key, (breaker.clone(), now)) {
+            Some((known, _)) if known == breaker => Noted::Same,
+            _ => Noted::Changed,
+        }
     }
 
     /// Lets go what is old, or in history by `drained_to`. `room` is memory to work in.
@@ -111,6 +125,11 @@ impl EdgeState {
         spans.thin_out(times, &[&*client, &*server], room);
         server.thin_out(times, &[&*client], room);
         client.thin_out(times, &[], room);
+    }
+
+    /// Whether the sidecar of one of its breakers has gone silent.
+    pub(super) fn has_silent_breaker(&self, now: Timestamp) -> bool {
+        self.breakers.values().any(|(_, heard)| now.since(*heard) > BREAKER_SILENT)
     }
 
     /// Forgets breakers whose sidecar has gone silent.

@@ -239,7 +239,7 @@ pub(super) fn put_histogram(out: &mut Vec<u8>, buckets: impl Iterator<Item = (i3
 
 /// Adds histograms up: a counter for each bucket, and which of them are in use.
 #[derive(Debug)]
-pub(super) struct Dense {
+pub(crate) struct Dense {
     counts: [u32; BUCKETS],
     /// The lowest bucket in use, and the one behind the highest.
     low: usize,
@@ -249,6 +249,12 @@ pub(super) struct Dense {
 
 /// As many as a [`Histogram`] has at most.
 const BUCKETS: usize = MAX_INDEX as usize + 1;
+
+impl Default for Dense {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Dense {
     pub(super) const fn new() -> Self {
@@ -267,8 +273,18 @@ impl Dense {
         }
     }
 
+    /// Adds a histogram.
+    pub(crate) fn merge(&mut self, other: &Histogram) {
+        self.micros = self.micros.saturating_add(u64::try_from(other.sum().as_micros()).unwrap_or(u64::MAX));
+        let (offset, counts) = other.dense();
+        let Some(low) = usize::try_from(offset).ok().filter(|_| !counts.is_empty()) else { return };
+        let sums = self.counts.iter_mut().skip(low);
+        sums.zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+        (self.low, self.end) = (self.low.min(low), self.end.max(low + counts.len()));
+    }
+
     /// What was added up.
-    pub(super) fn histogram(&self) -> Histogram {
+    pub(crate) fn histogram(&self) -> Histogram {
         let mut sum = Histogram::default();
         let counts = self.counts.get(self.low..self.end).unwrap_or_default();
         sum.add_dense(i32::try_from(self.low).unwrap_or(0), counts, Duration::from_micros(self.micros));
@@ -318,6 +334,13 @@ mod tests {
             let twice: Vec<(i32, u32)> = sum.iter().map(|(index, count)| (*index, 2 * count)).collect();
             prop_assert_eq!(dense.histogram().buckets().collect::<Vec<_>>(), twice);
             prop_assert_eq!(dense.histogram().sum(), Duration::from_micros(11));
+            let (mut merged, mut plain) = (Dense::new(), Histogram::default());
+            for _ in 0..2 {
+                merged.merge(&dense.histogram());
+                plain.merge(&dense.histogram());
+                merged.merge(&Histogram::default());
+            }
+            prop_assert_eq!(merged.histogram(), plain);
             prop_assert_eq!(read.collect::<Vec<_>>(), sum.into_iter().collect::<Vec<_>>());
         }
     }
