@@ -86,11 +86,29 @@ async fn a_closed_breaker_is_exported_as_zero() {
     let (live, feed) = values::live();
     let (metrics, _task) = prepare(&live, Vec::new());
     for (state, number) in [(BreakerState::Closed, "0"), (BreakerState::HalfOpen, "1"), (BreakerState::Open, "2")] {
-        feed.views
-            .send_replace(Arc::new(crate::live::View { breakers: Arc::new(vec![values::breaker(state)]), ..values::view() }));
+        feed.views.send_replace(Arc::new(crate::live::View {
+            breakers: Arc::new(vec![values::breaker(state)]),
+            ..values::view()
+        }));
         let text = metrics.encode();
         let line = text.lines().find(|line| line.starts_with("tripline_breaker_state{")).unwrap();
         assert!(line.ends_with(&format!(" {number}.0")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn ticks_are_a_histogram_in_seconds() {
+    let (live, feed) = values::live();
+    let (metrics, _task) = prepare(&live, Vec::new());
+    let mut view = values::view();
+    view.counters.ticks.counts[7] = 3;
+    view.counters.ticks.counts[15] = 1;
+    view.counters.ticks.took = Duration::from_millis(2_150);
+    feed.views.send_replace(Arc::new(view));
+    let text = metrics.encode();
+    for line in ["sum 2.15", "count 4", "bucket{le=\"0.04\"} 0", "bucket{le=\"0.06\"} 3", "bucket{le=\"+Inf\"} 4"] {
+        let line = format!("tripline_collector_tick_seconds_{line}");
+        assert!(text.lines().any(|known| known == line), "no line {line}\nin\n{text}");
     }
 }
 

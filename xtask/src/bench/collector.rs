@@ -284,12 +284,7 @@ const SCRAPED_EVERY: u64 = 15;
 
 /// Everything that the collector counts.
 fn exposition() -> Result<String> {
-    command::capture(Command::new("curl").args([
-        "-sS",
-        "--noproxy",
-        "*",
-        &format!("http://127.0.0.1:{HTTP}/metrics"),
-    ]))
+    command::capture(Command::new("curl").args(["-sS", "--noproxy", "*", &format!("http://127.0.0.1:{HTTP}/metrics")]))
 }
 
 /// The first sample of a metric.
