@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tripline_model::{BreakerState, EdgeCounts, Histogram, Protocol, TransitionReason};
 
 use super::*;
+use crate::{GraphSummary, Outline};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -137,6 +138,76 @@ fn drained_windows_hold_each_request_once() {
     }
     drained += graph.drain_windows(NOW + Duration::from_secs(200)).iter().map(|w| w.counts.requests).sum::<u64>();
     assert_eq!(drained, 300);
+}
+
+#[test]
+fn edges_take_turns_with_their_finished_windows() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let edges = 2 * SHARES;
+    let mut drained = BTreeMap::new();
+    for second in 0..100 {
+        let at = NOW + Duration::from_secs(second);
+        for number in (0..edges).filter(|_| second < 60) {
+            graph.observe(&window("a", &format!("b{number}"), at.as_secs(), 3), at);
+        }
+        let windows = graph.drain_windows(at);
+        assert!(windows.len() <= edges / SHARES, "{second}: {}", windows.len());
+        windows.into_iter().for_each(|window| *drained.entry(window.key).or_insert(0) += window.counts.requests);
+    }
+    assert_eq!(drained.len(), edges);
+    assert!(drained.values().all(|requests| *requests == 180), "{drained:?}");
+}
+
+#[test]
+fn what_is_known_of_breakers_changes_only_when_one_does() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let key: EdgeKey = "a>b:http".parse().unwrap();
+    let breaker = |state, at| BreakerInfo {
+        breaker: "one".into(),
+        client_instance: "1".into(),
+        route: String::new(),
+        endpoint: String::new(),
+        state,
+        since: at,
+        trips: 0,
+        last_reason: None,
+    };
+    let mut changes = vec![graph.breaker_changes()];
+    let later = NOW + Duration::from_secs(20);
+    for (state, since, at) in [
+        (BreakerState::Closed, NOW, NOW),
+        (BreakerState::Closed, NOW, later),
+        (BreakerState::Open, later, later),
+        (BreakerState::Open, later, later),
+    ] {
+        graph.observe_breaker(&key, breaker(state, since), at);
+        graph.tidy(at);
+        changes.push(graph.breaker_changes());
+    }
+    graph.tidy(later + Duration::from_secs(60));
+    changes.push(graph.breaker_changes());
+    let turned: Vec<bool> = changes.windows(2).map(|pair| pair[0] != pair[1]).collect();
+    assert_eq!(turned, [true, false, true, false, true], "new, told again, open, told again, silent");
+    assert_eq!((graph.guarded().count(), graph.alarmed().count()), (0, 0));
+}
+
+#[test]
+fn a_summary_follows_edges_that_come_and_go() {
+    let mut graph = ServiceGraph::new(Limits::default());
+    let mut outline = Outline::default();
+    let mut summary = |graph: &ServiceGraph| {
+        let summary = GraphSummary::of(graph, &mut outline, Duration::from_secs(60), NOW);
+        let edges = summary.edges.iter().map(|edge| (edge.key.to_string(), edge.counts.requests));
+        let nodes = summary.nodes.iter().map(|node| (node.name.to_string(), node.requests));
+        edges.chain(nodes).map(|(name, requests)| format!("{name} {requests}")).collect::<Vec<_>>().join(", ")
+    };
+    graph.observe(&window("b", "c", NOW.as_secs(), 2), NOW);
+    assert_eq!(summary(&graph), "b>c:http 2, b 2, c 2");
+    graph.observe(&EdgeWindow { reporter: Reporter::Spans, ..window("a", "b", NOW.as_secs(), 3) }, NOW);
+    assert_eq!(summary(&graph), "a>b:http 3, b>c:http 2, a 3, b 3, c 2");
+    assert!(graph.forget_guess(&"a>b:http".parse().unwrap()));
+    graph.observe(&window("c", "d", NOW.as_secs(), 5), NOW);
+    assert_eq!(summary(&graph), "b>c:http 2, c>d:http 5, a 0, b 2, c 2, d 5");
 }
 
 proptest! {
