@@ -317,9 +317,12 @@ impl Tracked {
         let near = view.nears.of(view.graph, &self.touched);
         let degraded = Arc::clone(&self.degraded);
         let touched = Arc::clone(&self.touched);
+        let mut onsets = self.onsets.iter_mut().peekable();
         for (_, edge, ()) in near.among(degraded.iter().map(|key| (key, ()))) {
             let key = &edge.key;
-            let Some(known) = self.onsets.get_mut(key) else { continue };
+            // Both are in the order of keys.
+            while onsets.next_if(|(known, _)| *known < key).is_some() {}
+            let Some((_, known)) = onsets.next_if(|(known, _)| *known == key) else { continue };
             let watch = view.watches.at_place(edge.place, edge.born);
             let slow = known.slow && watch.is_some_and(EdgeWatch::is_only_slow);
             // What came late may show that it began earlier.

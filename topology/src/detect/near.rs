@@ -155,15 +155,17 @@ pub(super) struct Nears {
 #[derive(Debug)]
 struct Known {
     near: Arc<Near>,
-    /// What it was asked for with since the last [`Nears::tidy`]: equal sets, of which those that are the same need not be compared.
+    /// What it was asked for with since the last [`Nears::tidy`], and before that: equal sets, of which those that are the same need not be compared.
     asked: Vec<Arc<BTreeSet<EdgeKey>>>,
+    before: Vec<Arc<BTreeSet<EdgeKey>>>,
     /// [`Trips::revision`], and the openings as of then.
     trips: Option<(u64, Arc<TripsAlong>)>,
 }
 
 impl Known {
     fn is_of(&self, touched: &Arc<BTreeSet<EdgeKey>>) -> bool {
-        self.asked.iter().any(|asked| Arc::ptr_eq(asked, touched)) || self.near.touched == *touched
+        let mut known = self.asked.iter().chain(&self.before);
+        known.any(|known| Arc::ptr_eq(known, touched)) || self.near.touched == *touched
     }
 }
 
@@ -183,7 +185,7 @@ impl Nears {
             return Arc::clone(&known.near);
         }
         let near = Arc::new(Near::of(graph, touched));
-        all.push(Known { near: Arc::clone(&near), asked: vec![Arc::clone(touched)], trips: None });
+        all.push(Known { near: Arc::clone(&near), asked: vec![Arc::clone(touched)], before: Vec::new(), trips: None });
         near
     }
 
@@ -222,6 +224,9 @@ impl Nears {
     /// Forgets what nobody has asked for since the last time.
     pub(super) fn tidy(&self) {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain_mut(|known| !std::mem::take(&mut known.asked).is_empty());
+        all.retain_mut(|known| {
+            known.before = std::mem::take(&mut known.asked);
+            !known.before.is_empty()
+        });
     }
 }

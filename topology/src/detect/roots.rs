@@ -50,6 +50,9 @@ pub(super) fn split(
     let (flows, _) = flows(view, (&near, latest(view.graph, &near, (since, now)), &trips), (since, now));
     let mut roots = roots(view, (&near, &trips), (&flows, since));
     roots.extend(known.iter().filter(|root| is_degraded(&component, root)).cloned());
+    if roots.len() < 2 {
+        return vec![Part { edges: component, roots }];
+    }
     let roots: Vec<Suspect> = roots.into_iter().collect();
     let reach = Reach::of(component.iter(), &roots);
     let mut joined = UnionFind::<usize>::new(roots.len());
