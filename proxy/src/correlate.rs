@@ -70,7 +70,7 @@ pub(crate) struct Followed {
 pub(crate) struct Calls {
     /// Time outside any call; none when its calls are not known.
     pub(crate) self_time: Option<Duration>,
-    /// Whether one of its calls failed; none when its calls are not known.
+    /// Whether one of its calls failed; none when its calls are not known, or when one is out that may be why the request fails.
     pub(crate) failed: Option<bool>,
     /// Whether a call is out right now.
     pub(crate) waiting: bool,
@@ -132,6 +132,7 @@ impl Correlator {
         let total = now.since(followed.began);
         let all_known = self.orphans.load(Ordering::Relaxed) == followed.orphans && request.holders == 1;
         let blame_known = self.failed_orphans.load(Ordering::Relaxed) == followed.failed_orphans;
+        let blame_known = blame_known && request.out == 0;
         Calls {
             self_time: all_known.then(|| total.saturating_sub(request.waited_until(now))),
             failed: (request.failed || blame_known).then_some(request.failed),
@@ -169,6 +170,13 @@ impl Correlator {
         Some(Joined { deadline: request.deadline })
     }
 
+    /// An outbound call fails, as its answer's head says: the application may answer before the body has come.
+    pub(crate) fn call_fails(&self, trace: TraceId, mark: Option<&Mark>) {
+        if let Some(request) = self.part(trace).get_mut(&trace) {
+            request.fails(mark);
+        }
+    }
+
     /// An outbound call that belonged to a request has ended.
     pub(crate) fn call_ends(&self, trace: TraceId, end: CallEnd<'_>, now: Timestamp) {
         let mut part = self.part(trace);
@@ -177,10 +185,7 @@ impl Correlator {
         request.out_since = now;
         request.out = request.out.saturating_sub(1);
         if let CallEnd::Failed(mark) = end {
-            request.failed = true;
-            if let Some(mark) = mark {
-                request.mark = Some(mark.clone());
-            }
+            request.fails(mark);
         }
     }
 
@@ -198,6 +203,13 @@ impl Correlator {
 impl Request {
     const fn new(now: Timestamp, deadline: Option<Timestamp>) -> Self {
         Self { holders: 1, out: 0, out_since: now, waited: Duration::ZERO, failed: false, mark: None, deadline }
+    }
+
+    fn fails(&mut self, mark: Option<&Mark>) {
+        self.failed = true;
+        if let Some(mark) = mark {
+            self.mark = Some(mark.clone());
+        }
     }
 
     fn waited_until(&self, now: Timestamp) -> Duration {
@@ -241,6 +253,18 @@ mod tests {
         correlator.call_ends(trace(1), CallEnd::Failed(Some(&mark)), at(1));
         let calls = correlator.calls(&request, at(2));
         assert_eq!((calls.failed, calls.mark), (Some(true), Some(mark)));
+    }
+
+    #[test]
+    fn what_a_call_that_is_still_out_came_to_is_known_once_it_fails() {
+        let correlator = Correlator::new();
+        let request = correlator.begin(trace(1), at(0), None);
+        correlator.call_begins(trace(1), at(0));
+        let calls = correlator.calls(&request, at(1));
+        assert_eq!((calls.failed, calls.waiting), (None, true), "it may be why");
+        correlator.call_fails(trace(1), None);
+        let calls = correlator.calls(&request, at(2));
+        assert_eq!((calls.failed, calls.waiting), (Some(true), true));
     }
 
     #[test]

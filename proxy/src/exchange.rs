@@ -285,6 +285,16 @@ impl Exchange {
         }
     }
 
+    /// Says that it fails whatever is still to come of its answer: the application may answer for its own request before that.
+    pub(crate) fn fails(&self) {
+        let Some(correlator) = &self.0.worker.shared.correlator else { return };
+        match &self.0.side {
+            Side::Outbound { joined: Some(_), mark } => correlator.call_fails(self.0.context.trace, mark.as_ref()),
+            Side::Outbound { joined: None, .. } => correlator.orphan_failed(),
+            Side::Inbound(_) => {}
+        }
+    }
+
     /// What the calls of an inbound request have come to.
     pub(crate) fn calls(&self) -> Option<Calls> {
         let Side::Inbound(Some(followed)) = &self.0.side else { return None };

@@ -347,6 +347,9 @@ impl Call<'_> {
             });
         }
         let end = if end == AttemptEnd::Success { End::Success } else { End::Failed };
+        if end == End::Failed {
+            exchange.fails();
+        }
         let silence = self.route.idle.unwrap_or(self.worker.shared.limits.body_silence);
         let timer = SilenceTimer::new(Some(silence), self.deadline);
         answer::pass(

@@ -1,7 +1,9 @@
 //! Every request is counted exactly once, whatever ends it, and whether or not anyone listens.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use tripline_model::Reporter;
@@ -21,7 +23,7 @@ fn the_sum_of_all_reports_is_what_was_sent_over_many_windows() {
     let address = client.outbound();
     let senders: Vec<_> = (0..4)
         .map(|_| {
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 let mut connection = Connection::open(address);
                 for _ in 0..2_000 {
                     connection.send("GET / HTTP/1.1\r\nHost: checkout\r\n\r\n");
@@ -61,6 +63,43 @@ fn a_failure_of_the_application_itself_is_its_own() {
     get(server.inbound(), "checkout", "/", "x-tripline-client: shop/web\r\n");
     let counts = collector.edge_with("shop/web>shop/checkout:http", Reporter::Server, 1);
     assert_eq!((counts.origin_failures, counts.propagated_failures, counts.failed), (1, 0, 1));
+}
+
+/// As applications do that look at the status only, and as those do that pass an answer on while it comes.
+#[test]
+fn a_failure_passed_on_before_the_failed_answer_has_ended_is_not_its_own() {
+    let collector = Collector::start();
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let payments = Node { name: "payments", port: Some(slow.local_addr().unwrap().port()), ..Node::default() };
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in slow.incoming().flatten() {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 100\r\n\r\nnever the rest").unwrap();
+            open.push(stream);
+        }
+    });
+    let checkout = Node { name: "checkout", port: Some(80), backends: vec!["payments"], ..Node::default() };
+    let outbound = Arc::new(OnceLock::new());
+    let app = App::start({
+        let outbound = Arc::clone(&outbound);
+        let open = Mutex::new(Vec::new());
+        move |seen| {
+            let mut stream = TcpStream::connect(*outbound.get().unwrap()).unwrap();
+            let trace = seen.header("traceparent").unwrap();
+            write!(stream, "GET / HTTP/1.1\r\nHost: payments\r\ntraceparent: {trace}\r\n\r\n").unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 500");
+            open.lock().unwrap().push(stream);
+            Reply::of(502)
+        }
+    });
+    let server = Running::server(&mesh(&[checkout, payments]), "shop/checkout", app.address, &collector);
+    outbound.set(server.outbound()).unwrap();
+    assert_eq!(get(server.inbound(), "checkout", "/", "x-tripline-client: shop/web\r\n").status, 502);
+    let counts = collector.edge_with("shop/web>shop/checkout:http", Reporter::Server, 1);
+    assert_eq!((counts.origin_failures, counts.propagated_failures, counts.failed), (0, 1, 1));
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::{Timestamp, Unit};
 use serde_json::json;
-use tripline_api::{Incident, IncidentList, Phase};
+use tripline_api::{Candidate, FoldedAlert, Incident, IncidentList, Phase};
 
 use super::Demo;
 use crate::wait;
@@ -44,8 +44,8 @@ impl FromStr for Fault {
 /// What one incident was seen to be.
 #[derive(Debug, Clone)]
 struct Seen {
-    /// First suspects, each when it was first seen in the first place.
-    suspects: Vec<(Timestamp, String)>,
+    /// What it was when each of its first suspects was first seen in the first place.
+    suspects: Vec<(Timestamp, Incident)>,
     phases: Vec<Phase>,
     last: Incident,
     /// When it was first seen in its last phase.
@@ -58,7 +58,7 @@ pub struct Row {
     fault: Fault,
     /// How many faults began with it, itself included, and the incidents that there were then.
     faults: usize,
-    incidents: Vec<Incident>,
+    incidents: Vec<Seen>,
     begun: Timestamp,
     seconds: f64,
     seen: Option<Seen>,
@@ -111,7 +111,7 @@ impl Demo {
             let mut opened = told.iter().filter(|told| told.notice == "opened" && told.at >= begun);
             let told = seen_as.as_ref().and_then(|seen| opened.find(|told| told.incident.id == seen.last.id)).cloned();
             let (fault, faults) = (fault.clone(), faults.len());
-            let incidents = seen.values().map(|seen| seen.last.clone()).collect();
+            let incidents = seen.values().cloned().collect();
             Row { fault, faults, incidents, begun, seconds: seconds as f64, seen: seen_as, told }
         };
         Ok(faults.iter().map(row).collect())
@@ -135,15 +135,19 @@ fn note(seen: &mut BTreeMap<String, Seen>, incident: Incident) {
         last: incident.clone(),
         turned: now,
     });
-    let suspect = incident.suspected_origins.first().map(|first| first.edge.as_ref().unwrap_or(&first.service));
-    if let Some(suspect) = suspect.filter(|suspect| known.suspects.last().is_none_or(|(_, last)| last != *suspect)) {
-        known.suspects.push((now, suspect.clone()));
+    if first(&incident).is_some() && known.suspects.last().is_none_or(|(_, last)| first(last) != first(&incident)) {
+        known.suspects.push((now, incident.clone()));
     }
     if known.phases.last() != Some(&incident.phase) {
         known.phases.push(incident.phase);
         known.turned = now;
     }
     known.last = incident;
+}
+
+/// Whom an incident suspects first: an edge, or a service.
+fn first(incident: &Incident) -> Option<&str> {
+    incident.suspected_origins.first().map(|first| first.edge.as_ref().unwrap_or(&first.service).as_str())
 }
 
 fn seconds(earlier: Timestamp, later: Timestamp) -> f64 {
@@ -167,26 +171,36 @@ impl Row {
     /// When any of that is not so.
     pub fn check(&self) -> Result<()> {
         let found = self.incidents.len();
-        ensure!(found == self.faults, "{found} incidents of {} faults:\n{self}\n{}", self.faults, self.told_apart());
-        let Some(seen) = &self.seen else { anyhow::bail!("not seen:\n{self}") };
-        ensure!(is_at(seen.last.origin(), &self.fault), "suspected in the end:\n{self}");
-        ensure!(self.told.as_ref().is_some_and(|told| is_at(told.incident.origin(), &self.fault)), "told of:\n{self}");
-        ensure!(seen.phases.is_sorted(), "phases out of order:\n{self}");
-        Ok(())
+        let wrong = if found != self.faults {
+            format!("{found} incidents of {} faults", self.faults)
+        } else if !is_at(self.seen.as_ref().and_then(|seen| seen.last.origin()), &self.fault) {
+            "somebody else is suspected in the end".to_owned()
+        } else if !is_at(self.told.as_ref().and_then(|told| told.incident.origin()), &self.fault) {
+            "somebody else was suspected when it was told".to_owned()
+        } else if !self.seen.as_ref().is_some_and(|seen| seen.phases.is_sorted()) {
+            "phases out of order".to_owned()
+        } else {
+            return Ok(());
+        };
+        bail!("{wrong}:\n{self}\n{}", self.told_apart())
     }
 
-    /// The incidents, each with whom it suspects and what was folded into it.
+    /// The incidents, each with whom it suspected why, from when to when, and what was folded into it.
     fn told_apart(&self) -> String {
-        let line = |incident: &Incident| {
-            let Incident { id, phase, started_at, detected_at, .. } = incident;
-            let suspects = incident
-                .suspected_origins
-                .iter()
-                .map(|of| format!("\n  {:.2} {} {:?}", of.score, of.service, of.evidence));
-            let folded =
-                incident.folded.iter().map(|folded| format!("\n  {} {} {}", folded.at, folded.kind, folded.edge));
-            let more: String = suspects.chain(folded).collect();
-            format!("{id} {phase:?}, started {started_at}, detected {detected_at}{more}\n")
+        let suspects = |since: Timestamp, incident: &Incident| {
+            let line = |of: &Candidate| format!("\n    {:.2} {} {:?}", of.score, of.service, of.evidence);
+            let lines: String = incident.suspected_origins.iter().map(line).collect();
+            format!("\n  {:.2} s:{lines}", seconds(self.begun, since))
+        };
+        let line = |Seen { suspects: turns, last, .. }: &Seen| {
+            let Incident { id, phase, started_at, detected_at, updated_at, .. } = last;
+            let turns = turns.iter().map(|(since, incident)| suspects(*since, incident));
+            let turns: String = turns.chain([suspects(Timestamp::now(), last)]).collect();
+            let folded = |folded: &FoldedAlert| format!("\n  {} {} {}", folded.at, folded.kind, folded.edge);
+            let folded: String = last.folded.iter().map(folded).collect();
+            format!(
+                "{id} {phase:?}, started {started_at}, detected {detected_at}, updated {updated_at}{turns}{folded}\n"
+            )
         };
         self.incidents.iter().map(line).collect()
     }
@@ -220,7 +234,9 @@ impl fmt::Display for Row {
             let seen: Vec<String> = seen
                 .suspects
                 .iter()
-                .map(|(since, who)| format!("{who} from {:.2} s", seconds(self.begun, *since)))
+                .map(|(since, was)| {
+                    format!("{} from {:.2} s", first(was).unwrap_or("nobody"), seconds(self.begun, *since))
+                })
                 .collect();
             write!(f, " (seen: {})", seen.join(", ").replace("shop/", ""))?;
         }

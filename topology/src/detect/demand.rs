@@ -83,7 +83,7 @@ fn grown(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -
 fn repeating(view: &View<'_>, service: &ServiceName, span: (Timestamp, Timestamp)) -> Option<Demand> {
     let length = span.1.since(span.0).as_secs_f64();
     let of_client = |call: &Asked<'_>| {
-        let own = asked(view, &call.key.client, span);
+        let own = reached(view, &call.key.client, span);
         // What a breaker kept away from it made it call nobody.
         let [before, during] = [0, 1].map(|at| own.iter().map(|edge| edge.passed[at]).sum::<f64>());
         let expected = call.before / before * during * length;
@@ -155,7 +155,22 @@ struct Asked<'a> {
     weight: f64,
 }
 
-fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+fn asked<'a>(view: &View<'a>, service: &'a ServiceName, span: (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+    asked_by(view, service, span, [Reporter::Client, Reporter::Server, Reporter::Spans])
+}
+
+/// The same, rather as the service's own sidecar has it. A report of one second is counted with the second in which it began: what came in and what
+/// went out compare only within the reports of one sidecar.
+fn reached<'a>(view: &View<'a>, service: &'a ServiceName, span: (Timestamp, Timestamp)) -> Vec<Asked<'a>> {
+    asked_by(view, service, span, [Reporter::Server, Reporter::Client, Reporter::Spans])
+}
+
+fn asked_by<'a>(
+    view: &View<'a>,
+    service: &'a ServiceName,
+    (from, to): (Timestamp, Timestamp),
+    reporters: [Reporter; 3],
+) -> Vec<Asked<'a>> {
     let edges: Vec<(&'a EdgeKey, &'a EdgeState)> = view.graph.edges_into(service).collect();
     // A young graph has not seen the whole minute; its first seconds may not be whole.
     let second = Duration::from_secs(1);
@@ -170,7 +185,7 @@ fn asked<'a>(view: &View<'a>, service: &'a ServiceName, (from, to): (Timestamp, 
     let read = |(key, state): (&'a EdgeKey, &'a EdgeState)| {
         let by = |reporter| (reporter, state.brief_by(reporter, start, from), state.brief_by(reporter, from, to));
         let counted = |(_, earlier, now): &(Reporter, Brief, Brief)| earlier.requests > 0 || now.requests > 0;
-        let mut all = [Reporter::Client, Reporter::Server, Reporter::Spans].into_iter().map(by);
+        let mut all = reporters.into_iter().map(by);
         let nobody = (Reporter::Client, Brief::default(), Brief::default());
         let (reporter, earlier, now) = all.find(counted).unwrap_or(nobody);
         let asked = |brief: &Brief| f64::from(brief.requests) + f64::from(brief.retries);

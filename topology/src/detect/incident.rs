@@ -369,7 +369,13 @@ impl Tracked {
         let measured = Measured::of(view, (&near, read), (since, now));
         let own = &self.own_trips.trips;
         let own = own.get(own.partition_point(|known| known.trip.at < since)..).unwrap_or_default();
-        let fresh = measured.candidates(view, own, &self.degraded, (&self.roots, others));
+        let mut fresh = measured.candidates(view, own, &self.degraded, (&self.roots, others));
+        if now.since(self.incident.started) < ALL_COUNTED
+            && fresh.first().is_some_and(|first| self.calls_degraded(first))
+        {
+            let behind = measured.behind_breakers(view, own, &self.degraded);
+            fresh = if behind.is_empty() { fresh } else { behind };
+        }
         self.look_for_demand(view, &fresh, measured.doors(), now);
         let incident = &mut self.incident;
         if !fresh.is_empty() {
@@ -415,6 +421,11 @@ impl Tracked {
         incident.level = incident.level.max(level);
     }
 
+    /// Whether a suspected service calls others that are hurt as well.
+    fn calls_degraded(&self, Candidate { suspect, .. }: &Candidate) -> bool {
+        suspect.edge.is_none() && self.degraded.iter().any(|key| key.client == suspect.service)
+    }
+
     /// In the first minute: whether demand grew where the first candidate is, since the onset.
     fn look_for_demand(&mut self, view: &View<'_>, fresh: &[Candidate], doors: &[ServiceName], now: Timestamp) {
         let young = now.since(self.incident.detected) <= view.settings.spreading_for
@@ -457,6 +468,10 @@ impl Tracked {
 
 /// So long after the first breaker those of the same chain have been heard of: a quarter of what a notification may take.
 pub(super) const ALL_HEARD_OF: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// So long after it began all sidecars have told what they counted, which they do once a second. Before, callers whose counts came first would be blamed
+/// for what those behind them have not told yet; breakers are told of at once.
+const ALL_COUNTED: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// Whether a part begins where an incident did: that is among the roots, or while none shows yet it is hurt and calls nobody who is.
 fn begins_at(part: &Part, origin: &Suspect) -> bool {

@@ -86,7 +86,7 @@ impl Measured {
             (self.flows.share_latency(&self.targets).without(own, others), true)
         };
         if shares.total <= 0.0 || (of_latency && !self.has_slow(view, degraded)) {
-            return open::deepest(view, degraded, (trips, self.span), &self.flows);
+            return self.behind_breakers(view, trips, degraded);
         }
         let explains = if of_latency { EvidenceKind::ExplainsLatency } else { EvidenceKind::ExplainsFailures };
         shares
@@ -103,6 +103,16 @@ impl Measured {
                 Candidate { suspect, kind, score: Ratio::new(score), evidence }
             })
             .collect()
+    }
+
+    /// Suspects by open breakers alone.
+    pub(super) fn behind_breakers(
+        &self,
+        view: &View<'_>,
+        trips: &[EdgeTrip],
+        degraded: &BTreeSet<EdgeKey>,
+    ) -> Vec<Candidate> {
+        open::deepest(view, degraded, (trips, self.span), &self.flows)
     }
 
     /// The entry points that are hurt, or whoever is nearest to them.

@@ -232,6 +232,37 @@ fn who_comes_back_sooner_because_of_failures_is_not_suspected_of_demand() {
     assert_eq!(shop.origins(), ["shop/db"]);
 }
 
+/// As seen in the demo: the sidecar of the caller ended its second just after breakers had opened, and that of the payments just before. So what came in
+/// was of the second before the incident and what went out of its first, as if the payments had asked the database without being asked.
+#[test]
+fn sidecars_whose_seconds_end_at_different_times_make_no_demand() {
+    let mut shop = Shop::new();
+    let (into, from) = (("shop/checkout", "shop/payments"), ("shop/payments", "shop/db"));
+    shop.run(65, 0, &[]);
+    let failed = EdgeCounts { requests: 30, attempts: 30, failed: 4, answered_failures: 4, ..EdgeCounts::default() };
+    shop.report(Reporter::Client, into, failed, (10, 4));
+    shop.second += 1;
+    shop.report(Reporter::Server, into, EdgeCounts { propagated_failures: 4, ..failed }, (10, 4));
+    shop.flow(from, EdgeCounts { origin_failures: 4, ..failed }, (5, 4));
+    for (client, server) in [from, into] {
+        shop.breaker(client, server, BreakerState::Open);
+    }
+    for _ in 0..30 {
+        // One probe a second.
+        shop.second += 1;
+        let shed = EdgeCounts { requests: 40, failed: 40, shed: 39, attempts: 1, answered_failures: 1, ..failed };
+        let probe = EdgeCounts { requests: 1, failed: 1, attempts: 1, answered_failures: 1, ..failed };
+        shop.flow(into, EdgeCounts { propagated_failures: 1, ..shed }, (10, 4));
+        shop.flow(from, EdgeCounts { origin_failures: 1, ..probe }, (5, 4));
+        for pair in CHAIN.windows(2).take(3) {
+            let counts = EdgeCounts { requests: 40, failed: 40, propagated_failures: 40, ..failed };
+            shop.flow((pair[0], pair[1]), counts, (15, 4));
+        }
+        shop.evaluate();
+        assert_eq!(shop.origins(), ["shop/db"], "{}", shop.second);
+    }
+}
+
 /// As seen in the demo: an incident that was opened again counted from its beginning, and so suspected what had been another fault meanwhile.
 #[test]
 fn what_another_fault_did_between_is_no_part_of_an_incident_that_is_opened_again() {
