@@ -59,6 +59,8 @@ pub struct Row {
     /// How many faults began with it, itself included, and the incidents that there were then.
     faults: usize,
     incidents: Vec<Seen>,
+    /// Those of earlier faults, which may have taken it in.
+    earlier: Vec<Incident>,
     begun: Timestamp,
     seconds: f64,
     seen: Option<Seen>,
@@ -105,14 +107,15 @@ impl Demo {
         });
         // A trial that failed is a row that says so.
         drop(watched.await);
+        let earlier: Vec<Incident> = list().await?.into_iter().filter(|known| !seen.contains_key(&known.id)).collect();
         let told = webhook.told();
         let row = |fault: &Fault| {
             let seen_as = of(&seen, fault).or_else(|| seen.values().next()).cloned();
             let mut opened = told.iter().filter(|told| told.notice == "opened" && told.at >= begun);
             let told = seen_as.as_ref().and_then(|seen| opened.find(|told| told.incident.id == seen.last.id)).cloned();
-            let (fault, faults) = (fault.clone(), faults.len());
+            let (fault, faults, earlier) = (fault.clone(), faults.len(), earlier.clone());
             let incidents = seen.values().cloned().collect();
-            Row { fault, faults, incidents, begun, seconds: seconds as f64, seen: seen_as, told }
+            Row { fault, faults, incidents, earlier, begun, seconds: seconds as f64, seen: seen_as, told }
         };
         Ok(faults.iter().map(row).collect())
     }
@@ -185,24 +188,25 @@ impl Row {
         bail!("{wrong}:\n{self}\n{}", self.told_apart())
     }
 
-    /// The incidents, each with whom it suspected why, from when to when, and what was folded into it.
+    /// The incidents, each with whom it suspected why, from when on, and what was folded into it.
     fn told_apart(&self) -> String {
         let suspects = |since: Timestamp, incident: &Incident| {
             let line = |of: &Candidate| format!("\n    {:.2} {} {:?}", of.score, of.service, of.evidence);
             let lines: String = incident.suspected_origins.iter().map(line).collect();
             format!("\n  {:.2} s:{lines}", seconds(self.begun, since))
         };
-        let line = |Seen { suspects: turns, last, .. }: &Seen| {
+        let whole = |turns: &[(Timestamp, Incident)], last: &Incident| {
             let Incident { id, phase, started_at, detected_at, updated_at, .. } = last;
-            let turns = turns.iter().map(|(since, incident)| suspects(*since, incident));
-            let turns: String = turns.chain([suspects(Timestamp::now(), last)]).collect();
+            let turns: String = turns.iter().map(|(since, incident)| suspects(*since, incident)).collect();
+            let now = suspects(Timestamp::now(), last);
             let folded = |folded: &FoldedAlert| format!("\n  {} {} {}", folded.at, folded.kind, folded.edge);
             let folded: String = last.folded.iter().map(folded).collect();
             format!(
-                "{id} {phase:?}, started {started_at}, detected {detected_at}, updated {updated_at}{turns}{folded}\n"
+                "{id} {phase:?}, started {started_at}, detected {detected_at}, updated {updated_at}{turns}{now}{folded}\n"
             )
         };
-        self.incidents.iter().map(line).collect()
+        let seen = self.incidents.iter().map(|seen| whole(&seen.suspects, &seen.last));
+        seen.chain(self.earlier.iter().map(|earlier| format!("earlier: {}", whole(&[], earlier)))).collect()
     }
 
     /// Fails unless it was told within two seconds of the first breaker: on a machine that has nothing else to do.
