@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
 use tripline_model::{EdgeKey, ServiceName};
 
 use super::{Along, EXPLAINS, Flows, Node, Suspect};
 use crate::detect::incident::Others;
 use crate::share_out::{Mix, NEGLIGIBLE, Parts, mixes};
+
+/// Services as many steps behind the targets that are worth a core of their own.
+const SERVICES_A_CORE: usize = 128;
 
 /// A share-out of excess: suspects by score, best first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -125,7 +129,7 @@ impl Flows {
         &self,
         targets: &[ServiceName],
         way: impl Fn(Along<'_>) -> (f64, f64),
-        parts: impl Fn(Node<'_>) -> Blamed,
+        parts: impl Fn(Node<'_>) -> Blamed + Sync,
     ) -> Shares {
         let behind = self.behind(targets, parts);
         // Nothing failed that anyone saw: a cycle of calls without an own part, or a service that is well.
@@ -166,15 +170,16 @@ impl Flows {
     }
 
     /// What `of` says of every service that the targets reach over calls with a part in their excess; of others nothing is asked.
-    fn behind(&self, targets: &[ServiceName], of: impl Fn(Node<'_>) -> Blamed) -> Behind {
+    fn behind(&self, targets: &[ServiceName], of: impl Fn(Node<'_>) -> Blamed + Sync) -> Behind {
         let mut found: Vec<(usize, Parts<usize>)> = Vec::new();
         let mut seen = vec![false; self.services.len()];
         let mut front: Vec<usize> = targets.iter().filter_map(|target| self.near.service(target)).collect();
-        while let Some(at) = front.pop() {
-            let Some(node) = self.node(at).filter(|_| !std::mem::replace(&mut seen[at], true)) else { continue };
-            let parts = self.numbered_parts(at, of(node));
-            front.extend(parts.calls.iter().map(|(to, _)| *to));
-            found.push((at, parts));
+        while !front.is_empty() {
+            front.retain(|at| !std::mem::replace(&mut seen[*at], true));
+            let parts = |at: &usize| self.node(*at).map(|node| (*at, self.numbered_parts(*at, of(node))));
+            let next: Vec<_> = front.par_iter().with_min_len(SERVICES_A_CORE).filter_map(parts).collect();
+            front = next.iter().flat_map(|(_, parts)| &parts.calls).map(|(to, _)| *to).collect();
+            found.extend(next);
         }
         found.sort_unstable_by_key(|(at, _)| *at);
         let (services, mut parts): (Vec<usize>, Vec<Parts<usize>>) = found.into_iter().unzip();
