@@ -4,8 +4,9 @@
 //! with an excess of its own in the last three windows and the one that goes on (failures that started there, self time or network gap above its baseline, a
 //! breaker that opened for nothing). A breaker may go dark after fewer failures than a window needs, so one that opened for failures which mostly
 //! started at its server makes that a root as well. Two roots of which one reaches the other over degraded calls may be cause and effect and
-//! stay together, and so do those that the same demand explains. Roots that do not are independent faults: each gets the
-//! edges that reach it, and an edge that reaches both, such as that of the users, belongs to both.
+//! stay together, and so do those that the same demand explains. Roots that do not are independent faults, also when somebody who shows failures
+//! of its own calls both: counts of those called may only not be there yet. Each gets the edges that reach it, and an edge that reaches both,
+//! such as that of the users, belongs to both.
 //!
 //! A root stays one while a call to it is degraded, so that a quiet window does not glue two faults together.
 
@@ -55,19 +56,13 @@ pub(super) fn split(
     }
     let roots: Vec<Suspect> = roots.into_iter().collect();
     let reach = Reach::of(component.iter(), &roots);
-    let mut joined = UnionFind::<usize>::new(roots.len());
     let demands: Vec<Option<ServiceName>> = roots.iter().map(|root| demand::behind(view, root, now)).collect();
-    for one in 0..roots.len() {
-        for other in one + 1..roots.len() {
-            let demanded = demands[one].is_some() && demands[one] == demands[other];
-            if demanded || reach.related(one, other) {
-                joined.union(one, other);
-            }
-        }
-    }
+    let groups = groups(&reach, &demands);
     let mut parts: BTreeMap<usize, Part> = BTreeMap::new();
-    for (at, root) in roots.iter().enumerate() {
-        parts.entry(joined.find(at)).or_default().roots.insert(root.clone());
+    for (root, group) in roots.iter().zip(&groups) {
+        if let Some(group) = group {
+            parts.entry(*group).or_default().roots.insert(root.clone());
+        }
     }
     if parts.len() < 2 {
         let roots = parts.into_values().next().unwrap_or_default().roots;
@@ -75,7 +70,7 @@ pub(super) fn split(
     }
     for key in component.iter() {
         let explained: BTreeSet<usize> =
-            (0..roots.len()).filter(|at| reach.is_hurt_by(key, *at)).map(|at| joined.find(at)).collect();
+            (0..roots.len()).filter(|at| reach.is_hurt_by(key, *at)).filter_map(|at| groups[at]).collect();
         for (group, part) in &mut parts {
             // What no root explains goes wherever it may belong.
             if explained.is_empty() || explained.contains(group) {
@@ -84,6 +79,28 @@ pub(super) fn split(
         }
     }
     parts.into_values().filter(|part| !part.edges.is_empty()).collect()
+}
+
+/// Roots that are one fault, for each root the number of its group. Who calls several groups is hurt by one of them and does not make them one:
+/// it has no group of its own.
+fn groups(reach: &Reach<'_>, demands: &[Option<ServiceName>]) -> Vec<Option<usize>> {
+    let all = 0..demands.len();
+    let deepest: Vec<bool> = all.clone().map(|one| !all.clone().any(|other| reach.is_above(one, other))).collect();
+    let mut joined = UnionFind::<usize>::new(demands.len());
+    for one in all.clone() {
+        for other in one + 1..demands.len() {
+            let demanded = demands[one].is_some() && demands[one] == demands[other];
+            if demanded || (deepest[one] && deepest[other] && reach.related(one, other)) {
+                joined.union(one, other);
+            }
+        }
+    }
+    let group = |one: usize| {
+        let below = all.clone().filter(|at| deepest[*at] && (*at == one || reach.is_above(one, *at)));
+        let below: BTreeSet<usize> = below.map(|at| joined.find(at)).collect();
+        below.first().copied().filter(|_| below.len() == 1)
+    };
+    all.clone().map(group).collect()
 }
 
 /// Whether a call to the root is degraded.
@@ -164,6 +181,11 @@ impl<'a> Reach<'a> {
     /// Whether one of two roots reaches the other, so that it may be behind what that one shows.
     pub(super) fn related(&self, one: usize, other: usize) -> bool {
         self.reaches(one, other) || self.reaches(other, one)
+    }
+
+    /// Whether one of two roots reaches the other, and that one not it.
+    fn is_above(&self, one: usize, other: usize) -> bool {
+        one != other && self.reaches(one, other) && !self.reaches(other, one)
     }
 
     /// An edge is reached with its client, and reaches its server.

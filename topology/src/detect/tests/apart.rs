@@ -50,6 +50,27 @@ fn a_breaker_that_went_dark_after_five_failures_keeps_two_faults_apart() {
     assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
 }
 
+/// As seen in the demo: counts of who calls both came before those of what it calls, so that for a second it seemed to fail by itself, and two became one.
+#[test]
+fn who_calls_both_does_not_make_two_faults_one() {
+    let mut shop = Shop::new();
+    let well = [("shop/ads", 0, 0), ("shop/search", 0, 0)];
+    shop.run_parts(60, well);
+    shop.run_parts(1, [("shop/ads", 5, 0), ("shop/search", 0, 0)]);
+    shop.breaker("shop/catalogue", "shop/ads", BreakerState::Open);
+    shop.run_parts(3, [("shop/ads", 0, 80), ("shop/search", 0, 0)]);
+    shop.run_parts(1, [("shop/ads", 0, 80), ("shop/search", 5, 0)]);
+    shop.breaker("shop/catalogue", "shop/search", BreakerState::Open);
+    shop.breaker("shop/web", "shop/catalogue", BreakerState::Open);
+    shop.run_parts(3, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
+    assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
+    let counts = EdgeCounts { requests: 60, attempts: 60, failed: 20, origin_failures: 20, ..EdgeCounts::default() };
+    shop.flow(("shop/web", "shop/catalogue"), counts, (5, 4));
+    shop.run_parts(10, [("shop/ads", 0, 80), ("shop/search", 0, 80)]);
+    assert_eq!(shop.origins(), ["shop/ads", "shop/search"]);
+    assert!(shop.latest.values().all(|incident| incident.phase != Phase::Resolved), "neither went into the other");
+}
+
 /// As seen in the demo: breakers opened for two new faults nearer to the users, on edges that a fault from before them had hurt as well.
 #[test]
 fn what_is_new_stays_apart_from_a_fault_that_recovers_on_the_same_way() {
