@@ -43,6 +43,8 @@ const WINDOWS: usize = 160;
 /// What everyone may see, published once a second and at once when an incident changes. Immutable.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// After how many readings of the live graph it was made.
+    pub reading: u64,
     /// The graph over the last minute.
     pub graph: api::Graph,
     /// Unresolved incidents and those resolved within the last hour, newest first.

@@ -120,18 +120,7 @@ impl Histogram {
     /// Several quantiles in one pass, in ascending order, each as [`Self::quantile`] gives it.
     #[must_use]
     pub fn quantiles<const N: usize>(&self, ascending: [f64; N]) -> Option<[Duration; N]> {
-        let mut buckets = self.buckets();
-        let (mut index, mut seen) = (0, 0);
-        let mut quantiles = [Duration::ZERO; N];
-        for (quantile, q) in quantiles.iter_mut().zip(ascending) {
-            let rank = (q.clamp(0.0, 1.0) * self.total as f64).ceil().max(1.0) as u64;
-            while seen < rank {
-                let (next, count) = buckets.next()?;
-                (index, seen) = (next, seen + u64::from(count));
-            }
-            *quantile = middle(index);
-        }
-        Some(quantiles)
+        quantiles(self.buckets(), self.total, ascending)
     }
 
     fn add(&mut self, index: i32, count: u32) {
@@ -153,6 +142,26 @@ impl Histogram {
         self.counts[at] = self.counts[at].saturating_add(count);
         self.total = self.total.saturating_add(u64::from(count));
     }
+}
+
+/// Several quantiles of durations that are counted in `buckets`, given as (index, count) in ascending order, `total` in all; none when that is nought.
+#[must_use]
+pub fn quantiles<const N: usize>(
+    mut buckets: impl Iterator<Item = (i32, u32)>,
+    total: u64,
+    ascending: [f64; N],
+) -> Option<[Duration; N]> {
+    let (mut index, mut seen) = (0, 0);
+    let mut quantiles = [Duration::ZERO; N];
+    for (quantile, q) in quantiles.iter_mut().zip(ascending) {
+        let rank = (q.clamp(0.0, 1.0) * total as f64).ceil().max(1.0) as u64;
+        while seen < rank {
+            let (next, count) = buckets.next()?;
+            (index, seen) = (next, seen + u64::from(count));
+        }
+        *quantile = middle(index);
+    }
+    Some(quantiles)
 }
 
 /// The bucket of a duration in microseconds.

@@ -19,4 +19,4 @@ pub mod summary;
 
 pub use cores::with_helpers;
 pub use graph::{BreakerInfo, Limits, NodeState, Observed, ServiceGraph, Sum};
-pub use summary::{EdgeSummary, GraphSummary, Health, NodeSummary, Outline};
+pub use summary::{EdgeSummary, GraphSummary, Health, Latency, NodeSummary};

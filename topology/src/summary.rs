@@ -1,282 +1,209 @@
 //! One window of the graph as people read it: rates, error ratios, latencies and health.
 //!
-//! Health, for a node over the requests it answered and for an edge over the requests made on it:
-//!
-//! | health | condition | source of the threshold |
-//! |---|---|---|
-//! | failing | at least 10 % failed and at least [`MIN_FAILURES`], or a breaker in front is open | Kiali's default for HTTP 5xx |
-//! | degraded | at least 1 % failed and at least [`MIN_FAILURES`], or a breaker is half open | our choice: two nines |
-//! | idle | no request | |
-//! | healthy | everything else | |
-//!
-//! The least number of failures keeps a ratio over a handful of requests from flapping. Requests shed on an edge count as
-//! failed for the edge's client, never for the server behind it: a server that nobody may call is dark, not guilty.
+//! A large graph is not read anew each second: a hundred thousand edges over a minute are some hundred megabytes in as many places. Where there
+//! are more than [`EDGES_A_TURN`] edges, nodes take turns with the edges into them, so that each is at most [`MAX_TURNS`] seconds old. What a breaker that is
+//! not closed guards does not wait for its turn.
 
-use std::ops::Range;
+mod health;
+mod outline;
+mod read;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rayon::prelude::*;
-use tripline_model::{BreakerState, EdgeCounts, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName, Timestamp};
+use tripline_model::{BreakerState, EdgeKey, NodeKind, Reporter, ServiceName, Timestamp};
 
 use crate::ServiceGraph;
-use crate::graph::{Dense, EDGES_A_CORE, EdgeState, NodeState};
+pub use health::{Health, MIN_FAILURES};
+use outline::Outline;
+use read::{ReadNode, Reader, Room};
 
-/// Failures below this number never make anything degraded.
-pub const MIN_FAILURES: u64 = 3;
+/// Edges that are read within a turn: a graph that has no more is read whole each time.
+const EDGES_A_TURN: usize = 20_000;
+/// Turns until all of a graph is read.
+const MAX_TURNS: usize = 5;
 /// Nodes that are worth a core of their own: each reads what all its callers saw.
-const NODES_A_CORE: usize = 512;
-const FAILING: f64 = 0.10;
-const DEGRADED: f64 = 0.01;
+const NODES_A_CORE: usize = 128;
 
-/// How well a node or an edge does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Health {
-    /// No traffic in the window.
-    Idle,
-    /// Traffic, and nothing wrong with it.
-    Healthy,
-    /// Some requests fail.
-    Degraded,
-    /// Many requests fail, or a breaker in front is open.
-    Failing,
+/// Latencies of requests; zero without any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    /// Half of the requests took no longer.
+    pub p50: Duration,
+    /// Nine tenths of them did not.
+    pub p90: Duration,
+    /// 99 of a hundred did not.
+    pub p99: Duration,
 }
 
 /// A node over one window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NodeSummary<'a> {
+pub struct NodeSummary {
     /// Its name.
-    pub name: &'a ServiceName,
+    pub name: ServiceName,
     /// What it stands for.
     pub kind: NodeKind,
-    /// How well it does.
-    pub health: Health,
-    /// Requests it received, shed ones not included; for a node that nobody calls: requests it sent.
-    pub requests: u64,
-    /// Failed ones among them.
-    pub failed: u64,
-    /// As its clients saw it.
-    pub latency: Histogram,
     /// Whether something outside the mesh calls it.
     pub entry_point: bool,
+    /// What it answered.
+    pub figures: NodeFigures,
+}
+
+/// What a node answered in a window, as its clients saw it; for a node that nobody calls: what it asked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeFigures {
+    /// How well it does.
+    pub health: Health,
+    /// Requests, shed ones not included.
+    pub requests: u64,
+    /// The same a second, over as much of the window as the graph has been there for.
+    pub requests_per_second: f64,
+    /// Failed ones among them.
+    pub failed: u64,
+    /// How long they took.
+    pub latency: Latency,
 }
 
 /// An edge over one window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EdgeSummary<'a> {
+pub struct EdgeSummary {
     /// Which.
-    pub key: &'a EdgeKey,
+    pub key: EdgeKey,
+    /// What went over it.
+    pub figures: EdgeFigures,
+    /// In which reading of the graph, as [`GraphSummary::readings`].
+    pub read: u64,
+    /// Its place in the graph.
+    place: u32,
+}
+
+/// What went over an edge in a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeFigures {
     /// Who counted.
     pub reporter: Reporter,
     /// How well it does.
     pub health: Health,
-    /// The counts.
-    pub counts: EdgeCounts,
+    /// Requests of the client.
+    pub requests: u64,
+    /// The same a second, over as much of the window as the graph has been there for.
+    pub requests_per_second: f64,
+    /// Failed ones among them, for whatever reason.
+    pub failed: u64,
+    /// Those among these that a breaker refused.
+    pub shed: u64,
+    /// Attempts over requests that were attempted at all; 1 without retries and without traffic.
+    pub attempts_per_request: f64,
     /// As the reporter saw it.
-    pub latency: Histogram,
+    pub latency: Latency,
     /// Worst state of its breakers; none when it has none.
     pub breaker: Option<BreakerState>,
     /// Whether every connection was mutually authenticated.
     pub secured: bool,
 }
 
-impl<'a> EdgeSummary<'a> {
-    /// What the best reporter counted in `[from, to)`.
-    fn of(key: &'a EdgeKey, state: Option<&EdgeState>, (from, to): (Timestamp, Timestamp)) -> Self {
-        let nothing = || (Reporter::Client, EdgeCounts::default(), Histogram::default());
-        let (reporter, counts, latency) = state.map_or_else(nothing, |state| state.best(from, to));
-        let breaker = state.and_then(EdgeState::worst_breaker);
-        let health = health(counts.requests, counts.failed, breaker);
-        Self { key, reporter, health, counts, latency, breaker, secured: state.is_some_and(|state| state.secured) }
-    }
-
-    /// Attempts over requests that were attempted at all; 1 without retries and without traffic.
-    #[must_use]
-    pub fn attempts_per_request(&self) -> f64 {
-        let first = self.counts.attempts.saturating_sub(self.counts.retries);
-        if first == 0 { 1.0 } else { self.counts.attempts as f64 / first as f64 }
-    }
-}
-
 /// The graph over `[at - window, at)`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GraphSummary<'a> {
+pub struct GraphSummary {
     /// End of the window.
     pub at: Timestamp,
     /// Its length.
     pub window: Duration,
-    /// How much of it the graph has been there for: what rates are taken over.
-    pub covered: Duration,
     /// As [`ServiceGraph::generation`].
     pub generation: u64,
     /// By name.
-    pub nodes: Vec<NodeSummary<'a>>,
+    pub nodes: Vec<NodeSummary>,
     /// By key.
-    pub edges: Vec<EdgeSummary<'a>>,
+    pub edges: Vec<EdgeSummary>,
+    /// How often the graph was read.
+    pub readings: u64,
+    outline: Outline,
+    /// Whose turn it is.
+    turn: usize,
+    /// Nodes that did not wait for theirs.
+    urgent: BTreeSet<usize>,
 }
 
-impl<'a> GraphSummary<'a> {
-    /// Reads `[at - window, at]`, the second of `at` included. `outline` is that of the same graph, and made anew when nodes or edges have come or gone.
+impl GraphSummary {
+    /// Reads `[at - window, at]`, the second of `at` included.
     #[must_use]
-    pub fn of(graph: &'a ServiceGraph, outline: &'a mut Outline, window: Duration, at: Timestamp) -> Self {
-        outline.follow(graph);
-        let span = (at - window, at + Duration::from_secs(1));
-        // What an edge carried in a minute is read from several places of the memory: a large mesh is worth all cores.
-        let all = outline.edges.par_iter().with_min_len(EDGES_A_CORE);
-        let state = |place: u32| graph.at(place as usize).map(|(_, state)| state);
-        let edges: Vec<EdgeSummary<'_>> = all.map(|(key, place)| EdgeSummary::of(key, state(*place), span)).collect();
-        let nodes = outline.nodes(graph, &edges);
-        Self { at, window, covered: graph.covered(window, at), generation: graph.generation(), nodes, edges }
+    pub fn of(graph: &ServiceGraph, window: Duration, at: Timestamp) -> Self {
+        Self::whole(graph, (window, at), 0)
     }
-}
 
-/// Where the edges of each node are: the same for as long as none comes or goes, and in a large graph slow to find.
-#[derive(Debug, Clone, Default)]
-pub struct Outline {
-    generation: Option<u64>,
-    /// Edges with their places, by key.
-    edges: Vec<(EdgeKey, u32)>,
-    /// Where edges stand among those, by server and client.
-    called: Vec<u32>,
-    nodes: Vec<Ends>,
-}
+    fn whole(graph: &ServiceGraph, (window, at): (Duration, Timestamp), readings: u64) -> Self {
+        let (nodes, edges, outline) = Outline::of(graph);
+        let (generation, urgent) = (graph.generation(), BTreeSet::new());
+        let mut summary = Self { at, window, generation, nodes, edges, readings, outline, turn: 0, urgent };
+        summary.read(graph, (0..summary.nodes.len()).collect());
+        summary
+    }
 
-/// What begins and ends at a node.
-#[derive(Debug, Clone)]
-struct Ends {
-    /// Its own among those that are called.
-    into: Range<usize>,
-    /// Its own among the edges.
-    from: Range<usize>,
-    entry_point: bool,
-}
-
-impl Outline {
-    fn follow(&mut self, graph: &ServiceGraph) {
-        if self.generation == Some(graph.generation()) {
+    /// Reads the same window of the same graph as of `at`: all of it, or of a large one those whose turn it is, one turn a second.
+    pub fn follow(&mut self, graph: &ServiceGraph, at: Timestamp) {
+        let turns = self.edges.len().div_ceil(EDGES_A_TURN).clamp(1, MAX_TURNS);
+        let passed = at.since(self.at);
+        let has_paused = at < self.at || passed > Duration::from_secs(2);
+        if self.generation != graph.generation() || has_paused {
+            *self = Self::whole(graph, (self.window, at), self.readings);
             return;
         }
-        let edges: Vec<(&EdgeKey, &EdgeState)> = graph.edges().collect();
-        let mut listed = vec![0; graph.places()];
-        for (at, (_, state)) in (0..).zip(&edges) {
-            listed[state.place as usize] = at;
-        }
-        let nodes: Vec<&ServiceName> = graph.nodes().map(|(name, _)| name).collect();
-        let (servers, called): (Vec<&ServiceName>, Vec<u32>) =
-            graph.called().map(|(server, place)| (server, listed[place])).unzip();
-        let into = runs(&nodes, servers.into_iter());
-        let from = runs(&nodes, edges.iter().map(|(key, _)| &key.client));
-        let entry_points = graph.entry_points();
-        let ends = nodes.iter().zip(into).zip(from).map(|((name, into), from)| Ends {
-            into,
-            from,
-            entry_point: entry_points.contains(*name),
-        });
-        *self = Self {
-            generation: Some(graph.generation()),
-            nodes: ends.collect(),
-            edges: edges.into_iter().map(|(key, state)| (key.clone(), state.place)).collect(),
-            called,
-        };
+        self.turn += usize::from(at.as_secs() != self.at.as_secs());
+        self.at = at;
+        let node_of = |name: &ServiceName| self.nodes.binary_search_by(|node| node.name.cmp(name)).ok();
+        let urgent: BTreeSet<usize> = graph.alarmed().filter_map(|key| node_of(&key.server)).collect();
+        let calmed = std::mem::replace(&mut self.urgent, urgent);
+        let is_due =
+            |node: &usize| node % turns == self.turn % turns || self.urgent.contains(node) || calmed.contains(node);
+        let due = (0..self.nodes.len()).filter(is_due).collect();
+        self.read(graph, due);
     }
 
-    fn nodes<'a>(&self, graph: &'a ServiceGraph, edges: &[EdgeSummary<'_>]) -> Vec<NodeSummary<'a>> {
-        let named: Vec<(&ServiceName, &NodeState)> = graph.nodes().collect();
-        let with_ends = named.par_iter().with_min_len(NODES_A_CORE).zip(&self.nodes);
-        let summary = |((name, state), ends): (&(&'a ServiceName, &NodeState), &Ends)| {
-            let into = self.called[ends.into.clone()].iter().map(|at| &edges[*at as usize]);
-            let from = &edges[ends.from.clone()];
-            let Gathered { requests, failed, latency, breaker } = Gathered::of(into, from);
-            NodeSummary {
-                name,
-                kind: state.kind,
-                health: health(requests, failed, breaker),
-                requests,
-                failed,
-                latency: latency.histogram(),
-                entry_point: ends.entry_point,
+    fn read(&mut self, graph: &ServiceGraph, nodes: Vec<usize>) {
+        self.readings += 1;
+        let reader = Reader::new(graph, self.window, self.at);
+        // What an edge carried in a minute is read from several places of the memory: a large mesh is worth all cores.
+        let nodes = nodes.into_par_iter().with_min_len(NODES_A_CORE);
+        let of = |room: &mut Room, node: usize| (node, reader.node((&self.edges, &self.outline), node, room));
+        let read: Vec<(usize, ReadNode)> = nodes.map_init(Room::default, of).collect();
+        for (node, ReadNode { figures, edges }) in read {
+            self.nodes[node].figures = figures;
+            for (at, figures) in edges {
+                (self.edges[at].figures, self.edges[at].read) = (figures, self.readings);
             }
-        };
-        with_ends.map(summary).collect()
+        }
     }
 }
 
-/// What a node's edges tell about it: those into it, or where nobody calls it those from it.
-#[derive(Default)]
-struct Gathered {
-    requests: u64,
-    failed: u64,
-    latency: Dense,
-    breaker: Option<BreakerState>,
-}
-
-impl Gathered {
-    fn of<'a>(into: impl ExactSizeIterator<Item = &'a EdgeSummary<'a>>, from: &[EdgeSummary<'_>]) -> Self {
-        let mut gathered = Self::default();
-        let is_called = into.len() > 0;
-        for edge in into {
-            gathered.requests += edge.counts.requests - edge.counts.shed;
-            gathered.failed += edge.counts.failed - edge.counts.shed;
-            gathered.latency.merge(&edge.latency);
-            gathered.breaker = gathered.breaker.max(edge.breaker);
-        }
-        for edge in from.iter().filter(|_| !is_called) {
-            gathered.requests += edge.counts.requests;
-            gathered.failed += edge.counts.failed;
-            gathered.latency.merge(&edge.latency);
-        }
-        gathered
+impl NodeSummary {
+    fn new(name: &ServiceName, kind: NodeKind, entry_point: bool) -> Self {
+        Self { name: name.clone(), kind, entry_point, figures: NodeFigures::default() }
     }
 }
 
-/// Where each node's own lie in a list that is in the order of the nodes' names, as they are. Going through both side by side is quicker than looking
-/// each name up.
-fn runs<'a>(nodes: &[&ServiceName], listed: impl Iterator<Item = &'a ServiceName>) -> Vec<Range<usize>> {
-    let (mut listed, mut at) = (listed.peekable(), 0);
-    let run = |name: &&ServiceName| {
-        while listed.next_if(|known| known < name).is_some() {
-            at += 1;
-        }
-        let start = at;
-        while listed.next_if(|known| known == name).is_some() {
-            at += 1;
-        }
-        start..at
-    };
-    nodes.iter().map(run).collect()
+impl EdgeSummary {
+    fn new(key: &EdgeKey, place: u32) -> Self {
+        Self { key: key.clone(), figures: EdgeFigures::default(), read: 0, place }
+    }
 }
 
-fn health(requests: u64, failed: u64, breaker: Option<BreakerState>) -> Health {
-    let ratio = Ratio::of(failed, requests).get();
-    let enough = failed >= MIN_FAILURES;
-    match breaker {
-        Some(BreakerState::Open) => Health::Failing,
-        _ if enough && ratio >= FAILING => Health::Failing,
-        Some(BreakerState::HalfOpen) => Health::Degraded,
-        _ if enough && ratio >= DEGRADED => Health::Degraded,
-        _ if requests == 0 => Health::Idle,
-        _ => Health::Healthy,
+impl Default for EdgeFigures {
+    fn default() -> Self {
+        Self {
+            reporter: Reporter::Client,
+            health: Health::Idle,
+            requests: 0,
+            requests_per_second: 0.0,
+            failed: 0,
+            shed: 0,
+            attempts_per_request: 1.0,
+            latency: Latency::default(),
+            breaker: None,
+            secured: false,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn health_by_numbers() {
-        let cases = [
-            (0, 0, None, Health::Idle),
-            (100, 0, None, Health::Healthy),
-            (4, 2, None, Health::Healthy),
-            (100, 3, None, Health::Degraded),
-            (100, 10, None, Health::Failing),
-            (1000, 9, None, Health::Healthy),
-            (100, 0, Some(BreakerState::HalfOpen), Health::Degraded),
-            (0, 0, Some(BreakerState::Open), Health::Failing),
-            (0, 0, Some(BreakerState::Closed), Health::Idle),
-        ];
-        for (requests, failed, breaker, expected) in cases {
-            assert_eq!(health(requests, failed, breaker), expected, "{requests} {failed} {breaker:?}");
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tripline_api as api;
 use tripline_model::{EdgeWindow, Timestamp};
-use tripline_topology::{GraphSummary, Limits, Outline, ServiceGraph};
+use tripline_topology::{GraphSummary, Limits, ServiceGraph};
 
 use super::App;
 use super::answer::Refusal;
@@ -38,8 +38,8 @@ fn fold(windows: &[EdgeWindow], (end, window): (Timestamp, Duration), incidents:
         // What does not count now did not count then: implausible windows were never stored.
         graph.observe(window, end);
     }
-    let (mut outline, mut placed) = (Outline::default(), convert::Placed::default());
-    let summary = GraphSummary::of(&graph, &mut outline, window, end);
+    let mut placed = convert::Placed::default();
+    let summary = GraphSummary::of(&graph, window, end);
     placed.place(&summary);
     convert::graph(&summary, &placed, incidents.iter(), None)
 }

@@ -82,6 +82,7 @@ impl Feed {
 /// A view of two services and an edge.
 pub(crate) fn view() -> View {
     View {
+        reading: 1,
         graph: api::Graph {
             at: "2026-11-21T09:01:00Z".into(),
             window_seconds: 60.0,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use tripline_api as api;
-use tripline_model::{BreakerState, BreakerTransition, EdgeKey, Histogram, NodeKind, Ratio, Reporter, ServiceName};
+use tripline_model::{BreakerState, BreakerTransition, EdgeKey, NodeKind, Ratio, Reporter, ServiceName};
 use tripline_topology::detect::{Candidate, Hop, HopEvent, Incident, Level, Phase};
 use tripline_topology::layout::{Point, layout};
-use tripline_topology::{EdgeSummary, GraphSummary, Health, NodeSummary, ServiceGraph};
+use tripline_topology::{EdgeSummary, GraphSummary, Health, Latency, NodeSummary, ServiceGraph};
 
 use crate::clock::rfc3339;
 
@@ -25,7 +25,7 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// Lays the graph out anew when nodes or edges came or went since.
-    pub(crate) fn place(&mut self, summary: &GraphSummary<'_>) {
+    pub(crate) fn place(&mut self, summary: &GraphSummary) {
         if self.generation == Some(summary.generation) {
             return;
         }
@@ -38,13 +38,14 @@ impl Placed {
     }
 }
 
-/// The graph with health, positions and open incidents. `spare` is one that nobody looks at any more: where it has the same nodes and
-/// edges, it is filled again, for making half a million texts each second would cost a large mesh more than everything else.
+/// The graph with health, positions and open incidents. `spare` is one that nobody looks at any more, with the reading of the same summary
+/// after which it was made: where it has the same nodes and edges, what was read since is filled in again, for making half a million texts each second
+/// would cost a large mesh more than everything else.
 pub(crate) fn graph<'a>(
-    summary: &GraphSummary<'_>,
+    summary: &GraphSummary,
     placed: &Placed,
     incidents: impl Iterator<Item = &'a api::Incident>,
-    spare: Option<api::Graph>,
+    spare: Option<(u64, api::Graph)>,
 ) -> api::Graph {
     let mut incident_of: BTreeMap<&str, &str> = BTreeMap::new();
     for incident in incidents.filter(|incident| !incident.is_resolved()) {
@@ -53,26 +54,25 @@ pub(crate) fn graph<'a>(
             incident_of.insert(service, &incident.id);
         }
     }
-    let seconds = summary.covered.as_secs_f64();
-    let is_same = |spare: &api::Graph| {
+    let is_same = |(_, spare): &(u64, api::Graph)| {
         spare.generation == summary.generation
             && (spare.nodes.len(), spare.edges.len()) == (summary.nodes.len(), summary.edges.len())
     };
     let of_nodes = summary.nodes.par_iter().with_min_len(LEAST).zip(&placed.listed);
     let of_edges = summary.edges.par_iter().with_min_len(LEAST);
     let (nodes, edges) = match spare.filter(is_same) {
-        Some(api::Graph { mut nodes, mut edges, .. }) => {
+        Some((made, api::Graph { mut nodes, mut edges, .. })) => {
             nodes.par_iter_mut().zip(of_nodes).for_each(|(known, (of, at))| {
-                *known = node(of, seconds, (*at, &incident_of), NodeNames::taken(known));
+                *known = node(of, (*at, &incident_of), NodeNames::taken(known));
             });
-            edges.par_iter_mut().zip(of_edges).for_each(|(known, of)| {
-                *known = edge(of, seconds, EdgeNames::taken(known));
+            edges.par_iter_mut().zip(of_edges).filter(|(_, of)| of.read > made).for_each(|(known, of)| {
+                *known = edge(of, EdgeNames::taken(known));
             });
             (nodes, edges)
         }
         None => (
-            of_nodes.map(|(of, at)| node(of, seconds, (*at, &incident_of), NodeNames::of(of.name))).collect(),
-            of_edges.map(|of| edge(of, seconds, EdgeNames::of(of.key))).collect(),
+            of_nodes.map(|(of, at)| node(of, (*at, &incident_of), NodeNames::of(&of.name))).collect(),
+            of_edges.map(|of| edge(of, EdgeNames::of(&of.key))).collect(),
         ),
     };
     let (at, window_seconds) = (rfc3339(summary.at), summary.window.as_secs_f64());
@@ -123,20 +123,20 @@ impl EdgeNames {
 }
 
 fn node(
-    summary: &NodeSummary<'_>,
-    seconds: f64,
+    summary: &NodeSummary,
     (at, incident_of): (Point, &BTreeMap<&str, &str>),
     NodeNames { id, namespace, name }: NodeNames,
 ) -> api::Node {
+    let figures = &summary.figures;
     api::Node {
         namespace,
         name,
         kind: node_kind(summary.kind),
-        health: health(summary.health),
-        requests: summary.requests,
-        requests_per_second: summary.requests as f64 / seconds,
-        error_ratio: Ratio::of(summary.failed, summary.requests).get(),
-        latency_ms: latency(&summary.latency),
+        health: health(figures.health),
+        requests: figures.requests,
+        requests_per_second: figures.requests_per_second,
+        error_ratio: Ratio::of(figures.failed, figures.requests).get(),
+        latency_ms: latency(figures.latency),
         entry_point: summary.entry_point,
         incident: incident_of.get(id.as_str()).map(|id| (*id).into()),
         position: api::Position { x: at.x, y: at.y },
@@ -144,30 +144,30 @@ fn node(
     }
 }
 
-fn edge(summary: &EdgeSummary<'_>, seconds: f64, names: EdgeNames) -> api::Edge {
+fn edge(summary: &EdgeSummary, names: EdgeNames) -> api::Edge {
     let EdgeNames { id, client, server, protocol, reporter } = names;
-    let counted_by = match summary.reporter {
+    let figures = &summary.figures;
+    let counted_by = match figures.reporter {
         Reporter::Client => "client",
         Reporter::Server => "server",
         Reporter::Spans => "spans",
     };
-    let counts = &summary.counts;
     api::Edge {
         id,
         client,
         server,
         protocol,
         reporter: if reporter == counted_by { reporter } else { counted_by.into() },
-        health: health(summary.health),
-        requests: counts.requests,
-        requests_per_second: counts.requests as f64 / seconds,
-        failed: counts.failed,
-        shed: counts.shed,
-        error_ratio: Ratio::of(counts.failed, counts.requests).get(),
-        latency_ms: latency(&summary.latency),
-        attempts_per_request: summary.attempts_per_request(),
-        breaker: summary.breaker.map_or(api::BreakerState::None, breaker_state),
-        secured: summary.secured,
+        health: health(figures.health),
+        requests: figures.requests,
+        requests_per_second: figures.requests_per_second,
+        failed: figures.failed,
+        shed: figures.shed,
+        error_ratio: Ratio::of(figures.failed, figures.requests).get(),
+        latency_ms: latency(figures.latency),
+        attempts_per_request: figures.attempts_per_request,
+        breaker: figures.breaker.map_or(api::BreakerState::None, breaker_state),
+        secured: figures.secured,
     }
 }
 
@@ -314,9 +314,8 @@ fn path(hops: &[Hop]) -> Vec<api::PathStep> {
         .collect()
 }
 
-fn latency(histogram: &Histogram) -> api::Latency {
-    let quantiles = histogram.quantiles([0.5, 0.9, 0.99]).unwrap_or_default();
-    let [p50, p90, p99] = quantiles.map(|latency| latency.as_secs_f64() * 1e3);
+fn latency(latency: Latency) -> api::Latency {
+    let [p50, p90, p99] = [latency.p50, latency.p90, latency.p99].map(|quantile| quantile.as_secs_f64() * 1e3);
     api::Latency { p50, p90, p99 }
 }
 

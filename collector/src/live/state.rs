@@ -7,7 +7,7 @@ use std::time::Duration;
 use tripline_api as api;
 use tripline_model::{BreakerTransition, EdgeKey, EdgeWindow, Protocol, ServiceName, SidecarReport, Timestamp};
 use tripline_topology::detect::{Detector, Settings};
-use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, Outline, ServiceGraph};
+use tripline_topology::{BreakerInfo, GraphSummary, Limits, Observed, ServiceGraph};
 
 use super::attribute::Attribution;
 use super::convert::{self, Placed};
@@ -48,7 +48,7 @@ pub(super) struct State {
     openings: Openings,
     /// Newest first, with the time of resolution.
     incidents: Vec<(api::Incident, Option<Timestamp>)>,
-    outline: Outline,
+    minute: GraphSummary,
     placed: Placed,
     /// As of so many changes.
     breakers: (u64, Arc<Vec<api::Breaker>>),
@@ -59,8 +59,10 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(limits: Limits, settings: Settings) -> Self {
+        let graph = ServiceGraph::new(limits);
         Self {
-            graph: ServiceGraph::new(limits),
+            minute: GraphSummary::of(&graph, VIEW_WINDOW, Timestamp::default()),
+            graph,
             detector: Detector::new(settings),
             pairer: Pairer::default(),
             explain: Explain::default(),
@@ -69,7 +71,6 @@ impl State {
             transitions: VecDeque::new(),
             openings: Openings::default(),
             incidents: Vec::new(),
-            outline: Outline::default(),
             placed: Placed::default(),
             breakers: (0, Arc::default()),
             retired: None,
@@ -131,13 +132,10 @@ impl State {
 
     /// The graph over the last `window`.
     pub(super) fn graph(&mut self, window: Duration, now: Timestamp) -> api::Graph {
-        self.graph_in(None, window.clamp(Duration::from_secs(1), MAX_WINDOW), now)
-    }
-
-    fn graph_in(&mut self, spare: Option<api::Graph>, window: Duration, now: Timestamp) -> api::Graph {
-        let summary = GraphSummary::of(&self.graph, &mut self.outline, window, now);
+        let window = window.clamp(Duration::from_secs(1), MAX_WINDOW);
+        let summary = GraphSummary::of(&self.graph, window, now);
         self.placed.place(&summary);
-        convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident), spare)
+        convert::graph(&summary, &self.placed, self.incidents.iter().map(|(incident, _)| incident), None)
     }
 
     /// Why there is an edge between two services, or none.
@@ -163,9 +161,13 @@ impl State {
             ..self.counters
         };
         // Whoever still looks at it keeps it.
-        let spare = self.retired.take().and_then(Arc::into_inner).map(|view| view.graph);
+        let spare = self.retired.take().and_then(Arc::into_inner).map(|view| (view.reading, view.graph));
+        self.minute.follow(&self.graph, now);
+        self.placed.place(&self.minute);
+        let incidents = self.incidents.iter().map(|(incident, _)| incident);
         View {
-            graph: self.graph_in(spare, VIEW_WINDOW, now),
+            reading: self.minute.readings,
+            graph: convert::graph(&self.minute, &self.placed, incidents, spare),
             incidents: self.incidents.iter().map(|(incident, _)| incident.clone()).collect(),
             breakers: self.breakers(),
             transitions: self.transitions.iter().cloned().collect(),

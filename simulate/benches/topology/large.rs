@@ -17,7 +17,7 @@ use tripline_model::{
 use tripline_simulate::suite;
 use tripline_topology::detect::{Detector, Settings};
 use tripline_topology::layout::layout;
-use tripline_topology::{GraphSummary, Limits, Outline, ServiceGraph};
+use tripline_topology::{GraphSummary, Limits, ServiceGraph};
 
 use crate::speed::{at, by_the_wall, resident};
 
@@ -34,7 +34,7 @@ const BARS: (f64, f64) = (60.0, 1_024.0);
 
 struct Large {
     graph: ServiceGraph,
-    outline: Outline,
+    summary: GraphSummary,
     edges: Vec<EdgeKey>,
     /// Counts, latencies, self times.
     pool: Vec<(EdgeCounts, Histogram, Histogram)>,
@@ -112,7 +112,9 @@ impl Large {
         edges.truncate(services * 10);
         let limits = Limits { nodes: services + 10, edges: edges.len(), ..Limits::default() };
         let pool = (0..POOL).map(pooled).collect();
-        Self { graph: ServiceGraph::new(limits), outline: Outline::default(), edges, pool, user, second: 1_000_000 }
+        let (graph, second) = (ServiceGraph::new(limits), 1_000_000);
+        let summary = GraphSummary::of(&graph, MINUTE, Timestamp::from_secs(second));
+        Self { graph, summary, edges, pool, user, second }
     }
 
     fn now(&self) -> Timestamp {
@@ -157,10 +159,10 @@ impl Large {
         let judged = by_the_wall();
         let windows = self.graph.drain_windows(now);
         let drained = by_the_wall();
-        let summary = GraphSummary::of(&self.graph, &mut self.outline, MINUTE, now);
+        self.summary.follow(&self.graph, now);
         let done = by_the_wall();
-        assert_eq!(summary.edges.len(), self.edges.len());
-        drop((windows, summary));
+        assert_eq!(self.summary.edges.len(), self.edges.len());
+        drop(windows);
         ticks.tidy.push((tidied - began) * 1e3);
         ticks.judge.push((judged - tidied) * 1e3);
         ticks.drain.push((drained - judged) * 1e3);

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tripline_model::{
-    BreakerState, EdgeCounts, EdgeKey, EdgeWindow, Histogram, NodeKind, Reporter, Timestamp, TransitionReason,
-};
+use tripline_model::{BreakerState, EdgeCounts, EdgeKey, EdgeWindow, NodeKind, Reporter, Timestamp, TransitionReason};
 
 use super::brief::{Brief, narrow};
+use super::packed::Dense;
 use super::tally::{Sum, Tally};
 
 /// A breaker whose sidecar has not told its state for this long is taken for gone with its sidecar.
@@ -189,14 +188,17 @@ impl EdgeState {
         self.tallies[slot(reporter)].counts(from, to)
     }
 
-    /// What the best reporter counted in `[from, to)`, and the latencies that it saw, of the blocks of ten seconds that the span touches.
-    #[must_use]
-    pub fn best(&self, from: Timestamp, to: Timestamp) -> (Reporter, EdgeCounts, Histogram) {
-        let counted = REPORTERS.into_iter().filter(|reporter| !self.tallies[slot(*reporter)].is_empty());
-        let mut traffic = counted.map(|reporter| (reporter, self.tallies[slot(reporter)].traffic(from, to)));
-        let best = traffic.find(|(_, (counts, _))| counts.requests > 0);
-        let (reporter, (counts, latency)) = best.unwrap_or((Reporter::Client, Default::default()));
-        (reporter, counts, latency)
+    /// What the best reporter counted in `[from, to)`; `latency` becomes what it timed, of the blocks of ten seconds that the span touches.
+    pub(crate) fn best(&self, from: Timestamp, to: Timestamp, latency: &mut Dense) -> (Reporter, EdgeCounts) {
+        for reporter in REPORTERS {
+            latency.clear();
+            let counts = self.tallies[slot(reporter)].traffic(from, to, latency);
+            if counts.requests > 0 {
+                return (reporter, counts);
+            }
+        }
+        latency.clear();
+        (Reporter::Client, EdgeCounts::default())
     }
 
     /// The window `[from, from + length)` of each reporter that counted something.

@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use tripline_model::Histogram;
-use tripline_model::histogram::MAX_INDEX;
+use tripline_model::histogram::{self, MAX_INDEX};
 
 use super::brief::{Brief, narrow};
 
@@ -250,14 +250,8 @@ pub(crate) struct Dense {
 /// As many as a [`Histogram`] has at most.
 const BUCKETS: usize = MAX_INDEX as usize + 1;
 
-impl Default for Dense {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Dense {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { counts: [0; BUCKETS], low: BUCKETS, end: 0, micros: 0 }
     }
 
@@ -273,18 +267,31 @@ impl Dense {
         }
     }
 
-    /// Adds a histogram.
-    pub(crate) fn merge(&mut self, other: &Histogram) {
-        self.micros = self.micros.saturating_add(u64::try_from(other.sum().as_micros()).unwrap_or(u64::MAX));
-        let (offset, counts) = other.dense();
-        let Some(low) = usize::try_from(offset).ok().filter(|_| !counts.is_empty()) else { return };
-        let sums = self.counts.iter_mut().skip(low);
-        sums.zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
-        (self.low, self.end) = (self.low.min(low), self.end.max(low + counts.len()));
+    /// Adds what another one added up.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.micros = self.micros.saturating_add(other.micros);
+        let used = other.low..other.end;
+        let (Some(sums), Some(counts)) = (self.counts.get_mut(used.clone()), other.counts.get(used)) else { return };
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+        (self.low, self.end) = (self.low.min(other.low), self.end.max(other.end));
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&mut self) {
+        self.counts.get_mut(self.low..self.end).unwrap_or_default().fill(0);
+        (self.low, self.end, self.micros) = (BUCKETS, 0, 0);
+    }
+
+    /// As [`Histogram::quantiles`].
+    pub(crate) fn quantiles<const N: usize>(&self, ascending: [f64; N]) -> Option<[Duration; N]> {
+        let counts = self.counts.get(self.low..self.end).unwrap_or_default();
+        let total = counts.iter().map(|count| u64::from(*count)).sum();
+        let low = i32::try_from(self.low).unwrap_or(0);
+        histogram::quantiles((low..).zip(counts.iter().copied()), total, ascending)
     }
 
     /// What was added up.
-    pub(crate) fn histogram(&self) -> Histogram {
+    pub(super) fn histogram(&self) -> Histogram {
         let mut sum = Histogram::default();
         let counts = self.counts.get(self.low..self.end).unwrap_or_default();
         sum.add_dense(i32::try_from(self.low).unwrap_or(0), counts, Duration::from_micros(self.micros));
@@ -336,11 +343,15 @@ mod tests {
             prop_assert_eq!(dense.histogram().sum(), Duration::from_micros(11));
             let (mut merged, mut plain) = (Dense::new(), Histogram::default());
             for _ in 0..2 {
-                merged.merge(&dense.histogram());
+                merged.merge(&dense);
                 plain.merge(&dense.histogram());
-                merged.merge(&Histogram::default());
+                merged.merge(&Dense::new());
             }
-            prop_assert_eq!(merged.histogram(), plain);
+            prop_assert_eq!(merged.histogram(), plain.clone());
+            prop_assert_eq!(merged.quantiles([0.1, 0.5, 1.0]), plain.quantiles([0.1, 0.5, 1.0]));
+            merged.clear();
+            prop_assert_eq!(merged.histogram(), Histogram::default());
+            prop_assert_eq!(merged.quantiles([0.5]), None);
             prop_assert_eq!(read.collect::<Vec<_>>(), sum.into_iter().collect::<Vec<_>>());
         }
     }

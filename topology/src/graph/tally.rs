@@ -143,25 +143,28 @@ impl Tally {
 
     /// Everything from `[from, to)`.
     pub(super) fn sum(&self, from: Timestamp, to: Timestamp) -> Sum {
-        let (mut sum, mut latency, mut self_time) = (Sum::default(), Dense::new(), None);
+        let mut sum = Sum::default();
+        if self.is_empty() {
+            return sum;
+        }
+        let (mut latency, mut self_time) = (Dense::new(), Dense::new());
         for (counts, opened) in self.opened(from, to) {
             sum.counts.merge(&counts);
             if !opened.latency.is_empty() {
                 latency.add(opened.latency, opened.brief.micros);
             }
             if !opened.self_time.is_empty() {
-                self_time.get_or_insert_with(Dense::new).add(opened.self_time, opened.brief.self_micros);
+                self_time.add(opened.self_time, opened.brief.self_micros);
             }
         }
-        sum.latency = latency.histogram();
-        sum.self_time = self_time.map_or_else(Histogram::default, |dense| dense.histogram());
+        (sum.latency, sum.self_time) = (latency.histogram(), self_time.histogram());
         sum
     }
 
-    /// Like [`Self::sum`], without self times.
-    pub(super) fn traffic(&self, from: Timestamp, to: Timestamp) -> (EdgeCounts, Histogram) {
+    /// Like [`Self::sum`], without self times; what was timed is added to `latency`.
+    pub(super) fn traffic(&self, from: Timestamp, to: Timestamp, latency: &mut Dense) -> EdgeCounts {
         let span = (narrow(from.as_secs()), narrow(to.as_secs()));
-        let (mut sum, mut latency) = (EdgeCounts::default(), Dense::new());
+        let mut sum = EdgeCounts::default();
         for block in self.touched(span) {
             let opened = block.open_once();
             let mut brief = Brief::default();
@@ -175,7 +178,7 @@ impl Tally {
                 latency.add(opened.latency, opened.brief.micros);
             }
         }
-        (sum, latency.histogram())
+        sum
     }
 
     /// Like [`Self::sum`], counts only.

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use tripline_model::{BreakerState, EdgeCounts, Histogram, Protocol, TransitionReason};
 
 use super::*;
-use crate::{GraphSummary, Outline};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -25,7 +24,7 @@ fn window(client: &str, server: &str, second: u64, requests: u64) -> EdgeWindow 
 
 fn requests(graph: &ServiceGraph, id: &str, seconds: u64) -> u64 {
     let edge = graph.edge(&id.parse().unwrap()).unwrap();
-    edge.best(NOW - Duration::from_secs(seconds), NOW + Duration::from_secs(1)).1.requests
+    edge.best(NOW - Duration::from_secs(seconds), NOW + Duration::from_secs(1), &mut Dense::new()).1.requests
 }
 
 #[test]
@@ -189,25 +188,6 @@ fn what_is_known_of_breakers_changes_only_when_one_does() {
     let turned: Vec<bool> = changes.windows(2).map(|pair| pair[0] != pair[1]).collect();
     assert_eq!(turned, [true, false, true, false, true], "new, told again, open, told again, silent");
     assert_eq!((graph.guarded().count(), graph.alarmed().count()), (0, 0));
-}
-
-#[test]
-fn a_summary_follows_edges_that_come_and_go() {
-    let mut graph = ServiceGraph::new(Limits::default());
-    let mut outline = Outline::default();
-    let mut summary = |graph: &ServiceGraph| {
-        let summary = GraphSummary::of(graph, &mut outline, Duration::from_secs(60), NOW);
-        let edges = summary.edges.iter().map(|edge| (edge.key.to_string(), edge.counts.requests));
-        let nodes = summary.nodes.iter().map(|node| (node.name.to_string(), node.requests));
-        edges.chain(nodes).map(|(name, requests)| format!("{name} {requests}")).collect::<Vec<_>>().join(", ")
-    };
-    graph.observe(&window("b", "c", NOW.as_secs(), 2), NOW);
-    assert_eq!(summary(&graph), "b>c:http 2, b 2, c 2");
-    graph.observe(&EdgeWindow { reporter: Reporter::Spans, ..window("a", "b", NOW.as_secs(), 3) }, NOW);
-    assert_eq!(summary(&graph), "a>b:http 3, b>c:http 2, a 3, b 3, c 2");
-    assert!(graph.forget_guess(&"a>b:http".parse().unwrap()));
-    graph.observe(&window("c", "d", NOW.as_secs(), 5), NOW);
-    assert_eq!(summary(&graph), "b>c:http 2, c>d:http 5, a 0, b 2, c 2, d 5");
 }
 
 proptest! {
