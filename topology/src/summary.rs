@@ -119,8 +119,6 @@ pub struct GraphSummary {
     /// How often the graph was read.
     pub readings: u64,
     outline: Outline,
-    /// Whose turn it is.
-    turn: usize,
     /// Nodes that did not wait for theirs.
     urgent: BTreeSet<usize>,
 }
@@ -135,27 +133,26 @@ impl GraphSummary {
     fn whole(graph: &ServiceGraph, (window, at): (Duration, Timestamp), readings: u64) -> Self {
         let (nodes, edges, outline) = Outline::of(graph);
         let (generation, urgent) = (graph.generation(), BTreeSet::new());
-        let mut summary = Self { at, window, generation, nodes, edges, readings, outline, turn: 0, urgent };
+        let mut summary = Self { at, window, generation, nodes, edges, readings, outline, urgent };
         summary.read(graph, (0..summary.nodes.len()).collect());
         summary
     }
 
-    /// Reads the same window of the same graph as of `at`: all of it, or of a large one those whose turn it is, one turn a second.
+    /// Reads the same window of the same graph as of `at`: all of it, or of a large one those whose turn has come since, one turn a second.
     pub fn follow(&mut self, graph: &ServiceGraph, at: Timestamp) {
-        let turns = self.edges.len().div_ceil(EDGES_A_TURN).clamp(1, MAX_TURNS);
-        let passed = at.since(self.at);
-        let has_paused = at < self.at || passed > Duration::from_secs(2);
-        if self.generation != graph.generation() || has_paused {
+        if self.generation != graph.generation() {
             *self = Self::whole(graph, (self.window, at), self.readings);
             return;
         }
-        self.turn += usize::from(at.as_secs() != self.at.as_secs());
+        let turns = self.edges.len().div_ceil(EDGES_A_TURN).clamp(1, MAX_TURNS);
+        let came = if at < self.at || turns == 1 { turns as u64 } else { at.as_secs() - self.at.as_secs() };
         self.at = at;
         let node_of = |name: &ServiceName| self.nodes.binary_search_by(|node| node.name.cmp(name)).ok();
         let urgent: BTreeSet<usize> = graph.alarmed().filter_map(|key| node_of(&key.server)).collect();
         let calmed = std::mem::replace(&mut self.urgent, urgent);
-        let is_due =
-            |node: &usize| node % turns == self.turn % turns || self.urgent.contains(node) || calmed.contains(node);
+        // A node's turn is in the seconds that leave the same rest as its number.
+        let since_turn = |node: usize| (at.as_secs() + (turns - node % turns) as u64) % turns as u64;
+        let is_due = |node: &usize| since_turn(*node) < came || self.urgent.contains(node) || calmed.contains(node);
         let due = (0..self.nodes.len()).filter(is_due).collect();
         self.read(graph, due);
     }

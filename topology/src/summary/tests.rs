@@ -66,7 +66,7 @@ fn a_large_graph_is_read_in_turns() {
         trips: 1,
         last_reason: None,
     };
-    for second in 1..=12 {
+    for second in (1..=12).filter(|second| *second != 10) {
         let now = NOW + Duration::from_secs(second);
         for edge in (0..EDGES).filter(|edge| edge % 7 == second as usize % 7) {
             let (client, server) = ends(edge);
@@ -76,16 +76,18 @@ fn a_large_graph_is_read_in_turns() {
         graph.observe_breaker(&"c7>s9:http".parse().unwrap(), breaker(state, now), now);
         summary.follow(&graph, now);
         wholes.push(GraphSummary::of(&graph, MINUTE, now));
-        let whole = &wholes[second as usize];
+        // In the eleventh second the turns of two have come.
+        let turns = if second == 11 { TURNS - 1 } else { TURNS };
+        let whole = wholes.last().unwrap();
         assert_eq!((summary.at, summary.generation), (whole.at, whole.generation));
         let fresh = whole.nodes.iter().zip(&summary.nodes).filter(|(new, known)| new == known).count();
         let places = summary.edges.iter().enumerate();
         for (at, edge) in places {
-            let latest = wholes.iter().rev().take(TURNS);
+            let latest = wholes.iter().rev().take(turns);
             assert!(latest.clone().any(|whole| whole.edges[at].figures == edge.figures), "{second}: {edge:?}");
         }
         for (at, node) in summary.nodes.iter().enumerate() {
-            assert!(wholes.iter().rev().take(TURNS).any(|whole| whole.nodes[at] == *node), "{second}: {node:?}");
+            assert!(wholes.iter().rev().take(turns).any(|whole| whole.nodes[at] == *node), "{second}: {node:?}");
         }
         assert!(second < 2 || fresh < summary.nodes.len(), "{second}: not all are read");
         let guarded = |summary: &GraphSummary| summary.nodes.iter().position(|node| node.name == "s9".into());
