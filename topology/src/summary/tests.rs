@@ -1,3 +1,5 @@
+//! What a summary tells, that one kept from second to second tells what a whole reading would, and how old it may be.
+
 use tripline_model::{EdgeCounts, EdgeWindow, Histogram, Protocol};
 
 use super::*;
