@@ -24,6 +24,7 @@ mod incidents;
 mod job;
 mod kind;
 mod logs;
+mod lookup;
 mod manifest;
 mod mirror;
 mod operations;

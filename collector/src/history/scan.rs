@@ -24,6 +24,7 @@ use super::bloom::Bloom;
 use super::bucket::{Bucket, BucketError};
 use super::file::{self, filter_path};
 use super::kind::Kind;
+use super::lookup;
 use super::manifest::{Entry, Manifest};
 use super::operations::{self, Sums};
 use super::query::QueryError;
@@ -31,6 +32,10 @@ use super::rows::Rows;
 
 /// Rows in files that are read together.
 const GROUP_ROWS: u64 = 1_000_000;
+/// Threads that look into filters at once.
+const LOOKING: usize = 8;
+/// Filters a thread looks into at least: fewer are not worth one.
+const FILTERS_A_THREAD: usize = 16;
 
 /// What history consisted of when a query began.
 #[derive(Debug, Clone)]
@@ -97,8 +102,13 @@ impl Question {
     /// Every stored span of a trace, in no order.
     pub(super) fn trace(&self, id: TraceId) -> Result<DataFrame, QueryError> {
         let waiting: PolarsResult<Vec<_>> = self.contents.waiting.iter().map(|rows| rows.trace(id)).collect();
-        let files = self.files(Kind::Spans, |entry| self.reader.may_hold(entry, id));
-        self.gather(waiting?, files, |rows| rows.filter(col("trace_id").eq(id_literal(id))))
+        let files = self.reader.that_may_hold(&self.files(Kind::Spans, |_| true), id);
+        let mut whole = Gathered::new(&self.allowance);
+        waiting?.into_iter().try_for_each(|part| whole.add(part))?;
+        for entry in files {
+            whole.add(self.reader.trace(entry, id)?)?;
+        }
+        Ok(whole.rows)
     }
 
     /// Files of a kind that are wanted and readable, latest first.
@@ -116,24 +126,36 @@ impl Question {
         files: Vec<&Entry>,
         plan: impl Fn(LazyFrame) -> LazyFrame,
     ) -> Result<DataFrame, QueryError> {
-        let mut whole: Option<DataFrame> = None;
-        let mut add = |part: DataFrame| -> Result<(), QueryError> {
-            if part.width() == 0 {
-                return self.allowance.check(0);
-            }
-            let held = match &mut whole {
-                Some(whole) => whole.vstack_mut(&part)?.estimated_size(),
-                None => whole.insert(part).estimated_size(),
-            };
-            self.allowance.check(held)
-        };
+        let mut whole = Gathered::new(&self.allowance);
         for frame in waiting {
-            add(plan(frame.lazy()).collect()?)?;
+            whole.add(plan(frame.lazy()).collect()?)?;
         }
         for group in groups(files) {
-            add(self.reader.run(group, &plan)?)?;
+            whole.add(self.reader.run(group, &plan)?)?;
         }
-        Ok(whole.unwrap_or_default())
+        Ok(whole.rows)
+    }
+}
+
+/// Rows of an answer, from one part after the other.
+struct Gathered<'a> {
+    rows: DataFrame,
+    allowance: &'a Allowance,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(allowance: &'a Allowance) -> Self {
+        Self { rows: DataFrame::default(), allowance }
+    }
+
+    /// Adds a part; one without columns has no rows.
+    fn add(&mut self, part: DataFrame) -> Result<(), QueryError> {
+        if self.rows.width() == 0 {
+            self.rows = part;
+        } else if part.width() > 0 {
+            self.rows.vstack_mut(&part)?;
+        }
+        self.allowance.check(self.rows.estimated_size())
     }
 }
 
@@ -196,6 +218,33 @@ impl Reader {
         let filter = filter_path(&entry.path);
         let _absent_means_yes = self.fetch(std::iter::once(filter.as_str()));
         Bloom::file_may_hold(&self.dir.join(filter), trace).unwrap_or(true)
+    }
+
+    /// Those of some files that may hold a trace. Looking waits for the disk, so some threads do.
+    fn that_may_hold<'a>(&self, files: &[&'a Entry], trace: TraceId) -> Vec<&'a Entry> {
+        let look = |files: &[&'a Entry]| -> Vec<&'a Entry> {
+            files.iter().copied().filter(|entry| self.may_hold(entry, trace)).collect()
+        };
+        if files.len() <= FILTERS_A_THREAD {
+            return look(files);
+        }
+        let share = files.len().div_ceil(LOOKING).max(FILTERS_A_THREAD);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = files.chunks(share).map(|files| scope.spawn(move || look(files))).collect();
+            // A thread that panicked says nothing of its files; they may all hold it.
+            let found = threads.into_iter().zip(files.chunks(share));
+            found.flat_map(|(thread, files)| thread.join().unwrap_or_else(|_| files.to_vec())).collect()
+        })
+    }
+
+    /// The spans of a trace in one file.
+    fn trace(&self, entry: &Entry, id: TraceId) -> Result<DataFrame, QueryError> {
+        self.fetch(std::iter::once(entry.path.as_str()))?;
+        // A file that is damaged, or let go in the meantime, is told where every other question tells it.
+        match guarded(|| lookup::spans(&self.dir.join(&entry.path), id)) {
+            Ok(Some(spans)) => Ok(spans),
+            Ok(None) | Err(_) => self.run(vec![&entry.path], |rows| rows.filter(col("trace_id").eq(id_literal(id)))),
+        }
     }
 
     /// Adds what lies counted beside a file of spans.

@@ -272,7 +272,7 @@ fn ranks<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use tripline_model::{SpanId, Timestamp, TraceId};
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     /// One of many spans that differ in everything that a column can differ in.
-    fn record(number: u64) -> SpanRecord {
+    pub(in super::super) fn record(number: u64) -> SpanRecord {
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let kinds = [SpanKind::Client, SpanKind::Server, SpanKind::Internal, SpanKind::Producer];
         SpanRecord {
