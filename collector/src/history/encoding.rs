@@ -84,14 +84,14 @@ fn encodings(name: &str, usual: Vec<Encoding>) -> Vec<Encoding> {
     }
 }
 
-/// How much is read for the sake of one row, about; `None` is a mebibyte. What compresses well is small as it is, and better for being long.
+/// How much is unfolded for the sake of one row, about; `None` is a mebibyte, in which attributes are smallest.
 fn page_bytes(name: &str) -> Option<usize> {
     matches!(name, "span_id" | "parent_span_id" | "start" | "duration_ns").then_some(128 << 10)
 }
 
 fn compression(name: &str, level: u8) -> CompressionOptions {
     let zstd = match (level, name) {
-        (LAST_LEVEL.., "attributes" | "body") => 9,
+        (LAST_LEVEL.., "attributes" | "body") => 12,
         (LAST_LEVEL.., _) => 3,
         _ => 1,
     };

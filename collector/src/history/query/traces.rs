@@ -60,9 +60,8 @@ fn page(
     let mut end = until;
     loop {
         let start = slice_start(&files, (query.page.from, end));
-        found.extend(slice(question, query, after, (start, end))?);
+        found.extend(slice(question, query, after, (start, end), enough - found.len())?);
         if found.len() >= enough || start <= query.page.from {
-            found.truncate(enough);
             return Ok(found);
         }
         // Starts are whole nanoseconds, and slices hold both of their ends.
@@ -70,12 +69,13 @@ fn page(
     }
 }
 
-/// Traces that start in `[from, to]`, newest first.
+/// The `most` newest traces that start in `[from, to]`, newest first.
 fn slice(
     question: &Question,
     query: &TraceQuery,
     after: Option<(Timestamp, TraceId)>,
     (from, to): (Timestamp, Timestamp),
+    most: usize,
 ) -> Result<Vec<api::TraceSummary>, QueryError> {
     let (first, last) = (from - SLACK, to + SLACK);
     let marked = |rows: LazyFrame| {
@@ -84,9 +84,15 @@ fn slice(
         rows.filter(between("start", first, last)).select(columns)
     };
     let rows = question.collect(Kind::Spans, |e| e.overlaps(first, last), marked)?;
-    let traces = summarise(rows.lazy())
+    let newest_first = SortMultipleOptions::default().with_order_descending(true);
+    let chosen = outline(rows.clone().lazy())
         .filter(wanted_traces(query, after).and(between("first", from, to)))
-        .sort(["first", "trace_id"], SortMultipleOptions::default().with_order_descending(true));
+        .sort(["first", "trace_id"], newest_first.clone())
+        .limit(IdxSize::try_from(most).unwrap_or(IdxSize::MAX))
+        .select([col("trace_id")]);
+    let by_id = || [col("trace_id")];
+    let traces = summarise(rows.lazy().join(chosen, by_id(), by_id(), JoinArgs::new(JoinType::Inner)))
+        .sort(["first", "trace_id"], newest_first);
     Ok(spans::decode_summaries(&traces.collect()?)?)
 }
 
@@ -141,24 +147,40 @@ fn has_attribute(key: &str, value: &str) -> Expr {
     col("attributes").map(search, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean)))
 }
 
-/// One row for each trace.
+/// One row for each trace, with what decides whether it is one of those asked for.
+fn outline(spans: LazyFrame) -> LazyFrame {
+    spans.group_by([col("trace_id")]).agg([
+        col("start").min().alias("first"),
+        end().max().alias("last"),
+        is_error().sum().alias("errors"),
+        col("is_wanted").any(true).alias("has_wanted"),
+    ])
+}
+
+/// One row for each trace, with all that is told of it: several times as dear, so only of those that are.
 fn summarise(spans: LazyFrame) -> LazyFrame {
-    let is_error = col("status").eq(lit("error"));
     // Clocks differ between hosts, so a child may seem to start first: a root wins over the earliest.
     let from_root = |column: &str| {
         col(column).sort_by([col("parent_span_id").is_not_null(), col("start")], SortMultipleOptions::default()).first()
     };
-    let end = col("start").cast(DataType::Int64) + col("duration_ns");
     spans.group_by([col("trace_id")]).agg([
         col("start").min().alias("first"),
-        end.max().alias("last"),
+        end().max().alias("last"),
         len().cast(DataType::Int64).alias("spans"),
-        is_error.sum().cast(DataType::Int64).alias("errors"),
+        is_error().sum().cast(DataType::Int64).alias("errors"),
         from_root("service").alias("root_service"),
         from_root("name").alias("root_name"),
         col("service").unique().alias("services"),
-        col("is_wanted").any(true).alias("has_wanted"),
     ])
+}
+
+/// When a span ended, in nanoseconds.
+fn end() -> Expr {
+    col("start").cast(DataType::Int64) + col("duration_ns")
+}
+
+fn is_error() -> Expr {
+    col("status").eq(lit("error"))
 }
 
 fn wanted_traces(query: &TraceQuery, after: Option<(Timestamp, TraceId)>) -> Expr {
